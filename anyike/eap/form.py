@@ -1,0 +1,54 @@
+"""A neutral login form: what a gateway asks, for any front end to fill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class FieldType(StrEnum):
+    """How a front end has to treat a field."""
+
+    TEXT = "text"
+    PASSWORD = "password"  # noqa: S105  a type of field, not a secret
+    SELECT = "select"
+    HIDDEN = "hidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One choice of a SELECT field: `value` is sent, `label` is shown."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One thing that is asked. `value` is the gateway's preset (HIDDEN: what goes back as it is)."""
+
+    name: str
+    type: FieldType
+    label: str
+    value: str = ""
+    options: tuple[Option, ...] = ()
+    second_factor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form as the gateway sent it. `error` is the gateway's word on the previous try, "" on the first."""
+
+    id: str
+    title: str = ""
+    message: str = ""
+    error: str = ""
+    fields: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Field name to value. Never printed: it holds passwords."""
+
+    values: Mapping[str, str] = field(repr=False)

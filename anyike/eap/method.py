@@ -1,0 +1,92 @@
+"""What an EAP method offers to the IKE SA that carries it.
+
+A method is pure. It is given packets and answers and returns one `Step` each time; what it cannot know itself (the user's
+password, a signature by a private key) leaves as a question step and comes back by `supply_*`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from anyike.eap.form import Answers, Form
+from anyike.errors import AnyikeError
+
+
+@dataclass(frozen=True, slots=True)
+class EapContext:
+    """What a method may know of the IKE SA around it.
+
+    `initiator_signed_octets`: RFC 7296 2.15, what a client certificate signs. `prf_hash`: "sha256" and so on.
+    """
+
+    initiator_signed_octets: bytes = field(repr=False)
+    prf_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this whole EAP packet (code, identifier, length, ...) to the gateway."""
+
+    packet: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Show this form and come back with `supply_answers`."""
+
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Sign `octets` with the client's key, hash `hash_name`, and come back with `supply_signature`."""
+
+    octets: bytes = field(repr=False)
+    hash_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """EAP-Success. `msk` is None for a method that makes no key: AUTH then uses SK_pi and SK_pr (RFC 7296 2.16)."""
+
+    msk: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The login is over. `error` is what the user reads: LoginFailed, ProtocolError, GatewayRefused ..."""
+
+    error: AnyikeError
+
+
+Step = Send | Ask | Sign | Succeeded | Failed
+
+
+class EapMethod(Protocol):
+    """One EAP method of one login attempt."""
+
+    @property
+    def method_type(self) -> bytes:
+        """The type as it stands in a packet: one byte, or `fe vendor(3) type(4)` for expanded types (RFC 3748 5.7)."""
+
+    def identity(self) -> str | None:
+        """The user's name for an EAP-Identity request, None when it is not known yet (then the method's form asks)."""
+
+    def process(self, identifier: int, type_data: bytes, context: EapContext) -> Step:
+        """Handle a Request of this type; `type_data` is what follows the type. Never Succeeded."""
+
+    def supply_answers(self, answers: Answers) -> Step:
+        """The user's answers to the last `Ask`."""
+
+    def supply_signature(self, signature: bytes) -> Step:
+        """The signature that the last `Sign` asked for."""
+
+    def succeed(self) -> Step:
+        """EAP-Success came: Succeeded, or Failed when the method had not come to its end."""
+
+    def fail(self) -> AnyikeError:
+        """EAP-Failure came: the error to show, with the gateway's last words."""
+
+    def take_notices(self) -> tuple[str, ...]:
+        """Texts of the gateway to show (banner, message), each handed out once."""

@@ -1,0 +1,1 @@
+"""Data paths: how the negotiated CHILD_SA moves packets on Linux."""
