@@ -10,12 +10,12 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # all) can make a line read as something that it is not.
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
-# Unicode categories: controls (terminal escape sequences), format, surrogates, private use, line and paragraph separators.
+# Unicode categories: controls (terminal escape sequences), format, surrogates, private use, line separators.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    """`text` with whatever could drive a terminal or disguise a line replaced by U+FFFD; newlines stay, tabs are spaces."""
+    """`text` with U+FFFD for what could drive a terminal or disguise a line; newlines stay, tabs become spaces."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
     return "".join(_harmless(character) for character in lines)
 

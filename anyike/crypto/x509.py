@@ -109,6 +109,11 @@ def pin_sha256(certificate_der: bytes) -> str:
     return _pin(_public_key_der(_parse(certificate_der)))
 
 
+def authority_key_hashes(roots: Sequence[bytes]) -> bytes:
+    """What CERTREQ holds for these CAs: the SHA-1 of each SubjectPublicKeyInfo, one after the other (RFC 7296 3.7)."""
+    return b"".join(hashlib.sha1(_public_key_der(root)).digest() for root in _load_roots(roots))  # noqa: S324  names a key
+
+
 def parse_pin(pin: str) -> bytes:
     """The 32 bytes of a pin; ConfigurationError when it is not `pin-sha256:` and the base64 of 32 bytes."""
     try:

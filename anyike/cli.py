@@ -1,0 +1,209 @@
+"""The command `anyike`: arguments to actions, errors to one clear line and an exit code.
+
+Rooms are imported where they are needed: `anyike --version` and a wrong option load next to nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyike import __version__
+from anyike.errors import AnyikeError, ExitCode
+
+if TYPE_CHECKING:
+    from anyike.config import Settings
+    from anyike.config_file import Override
+
+_INTERRUPTED = 130
+"""128 + SIGINT, as shells know it: interrupted before there was anything to undo."""
+
+_EPILOG = """\
+Passwords are never taken from the command line: they are asked for, or read by --passwd-on-stdin.
+A profile is /etc/anyike/NAME.toml, then ~/.config/anyike/NAME.toml; it wins over a host of that name.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status is an `ExitCode`."""
+    arguments = _parser().parse_args(argv)
+    action: Callable[[argparse.Namespace], int] = arguments.action
+    try:
+        return action(arguments)
+    except AnyikeError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001  the last line of defence: no traceback meets a user unasked
+        _complain(_unexpected(error, verbose=getattr(arguments, "verbose", 0) > 0))
+        return ExitCode.INTERNAL
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="anyike", description="An IKEv2 VPN client that speaks Cisco AnyConnect EAP.")
+    parser.add_argument("--version", action="version", version=f"anyike {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_connect(commands)
+    _add_cleanup(commands)
+    return parser
+
+
+def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "connect",
+        help="log in and carry traffic until interrupted",
+        description="Log in to a gateway and carry traffic until interrupted (^C logs off and undoes everything).",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(action=_connect)
+    add = parser.add_argument
+    add("target", nargs="?", metavar="HOST|PROFILE", help="the gateway's name or address, or a profile's name")
+    add("-c", "--config", type=Path, metavar="FILE", help="use this profile; a HOST beside it replaces the profile's")
+    add("-u", "--user", metavar="NAME", help="log in as this user")
+    add("--passwd-on-stdin", action="store_true", help="read the password from standard input, one line")
+    add("--authgroup", metavar="GROUP", help="log in to this group")
+    add("--cafile", metavar="FILE", help="trust these CAs (PEM) and not the system's")
+    add("--servercert", action="append", metavar="PIN", help="accept exactly this key: pin-sha256:...; may be repeated")
+    add("-i", "--interface", metavar="NAME", help="name of the tunnel interface")
+    add("-m", "--mtu", type=int, metavar="BYTES", help="MTU of the tunnel interface")
+    add("-b", "--background", action="store_true", help="go into the background once the tunnel is up")
+    add("--pid-file", type=Path, metavar="FILE", help="write the process number there while running")
+    add("--non-inter", action="store_true", help="never ask; say what was missing")
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", help="show only questions and errors")
+    loudness.add_argument("-v", "--verbose", action="count", default=0, help="show more; twice for everything")
+
+
+def _add_cleanup(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "cleanup",
+        help="remove what a killed anyike left on this machine",
+        description="Remove routes and rules that a killed anyike left on this machine. A live tunnel is not touched.",
+    )
+    parser.set_defaults(action=_cleanup)
+    parser.add_argument("target", nargs="?", metavar="HOST|PROFILE", help="only of this one (default: of all)")
+
+
+def _connect(arguments: argparse.Namespace) -> int:
+    from anyike import logs, process  # noqa: PLC0415
+    from anyike.config_file import load_settings  # noqa: PLC0415
+    from anyike.profiles import find_profile  # noqa: PLC0415
+
+    profile = find_profile(arguments.target, arguments.config)
+    # After the profile: reading it as another user makes the kernel forget this.
+    process.harden()
+    logs.configure(_verbosity(arguments))
+    settings = load_settings(profile.text, profile.source, profile.directory, _overrides(arguments, profile.host))
+    if not arguments.background:
+        return _run(arguments, profile.name, settings, lambda: None)
+    return process.run_in_background(lambda detach: _run_detachable(arguments, profile.name, settings, detach))
+
+
+def _run(arguments: argparse.Namespace, name: str, settings: Settings, on_established: Callable[[], None]) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from anyike.client import connect  # noqa: PLC0415
+    from anyike.form_filler import FormFiller  # noqa: PLC0415
+    from anyike.lock import profile_lock  # noqa: PLC0415
+    from anyike.process import pid_file  # noqa: PLC0415
+    from anyike.prompt import open_console  # noqa: PLC0415
+    from anyike.terminal import Terminal  # noqa: PLC0415
+
+    console = None if arguments.non_inter else open_console()
+    filler = FormFiller(settings.login.user, console, sys.__stdin__.fileno() if arguments.passwd_on_stdin else None)
+    ui = Terminal(filler, _verbosity(arguments), on_established)
+    with profile_lock(name), pid_file(arguments.pid_file and arguments.pid_file.absolute()):
+        return asyncio.run(connect(settings, name, ui))
+
+
+def _run_detachable(arguments: argparse.Namespace, name: str, settings: Settings, detach: Callable[[], None]) -> int:
+    """Run; once detached, errors go to the system's log, since nobody sees standard error any more."""
+    import logging  # noqa: PLC0415
+
+    from anyike import logs  # noqa: PLC0415
+
+    detached = False
+
+    def leave_terminal() -> None:
+        nonlocal detached
+        logs.move_to_syslog()
+        detach()
+        detached = True
+
+    try:
+        return _run(arguments, name, settings, leave_terminal)
+    except Exception as error:
+        if not detached:
+            raise
+        expected = isinstance(error, AnyikeError)
+        logging.getLogger(__name__).error("%s: %s", name, error, exc_info=not expected)
+        return error.exit_code if isinstance(error, AnyikeError) else ExitCode.INTERNAL
+
+
+def _cleanup(arguments: argparse.Namespace) -> int:
+    from anyike import paths  # noqa: PLC0415
+    from anyike.net.undo import undo  # noqa: PLC0415
+    from anyike.profiles import file_name  # noqa: PLC0415
+
+    if arguments.target is not None:
+        journals = [paths.RUNTIME / f"{file_name(arguments.target)}.undo"]
+    else:
+        journals = sorted(paths.RUNTIME.glob("*.undo"))
+    if not journals:
+        print("nothing was left behind")
+    failures: list[AnyikeError] = []
+    for journal in journals:
+        try:
+            print(f"{journal.stem}: {undo(journal).value}")
+        except AnyikeError as error:
+            failures.append(error)
+    for error in failures[1:]:
+        _complain(str(error))
+    if failures:
+        raise failures[0]
+    return ExitCode.OK
+
+
+def _overrides(arguments: argparse.Namespace, host: str | None) -> dict[str, Override]:
+    """What the command line says about settings."""
+    from anyike.config_file import Override  # noqa: PLC0415
+
+    cafile = None if arguments.cafile is None else str(Path(arguments.cafile).absolute())
+    given = {
+        "gateway.host": ("HOST", host),
+        "gateway.ca_file": ("--cafile", cafile),
+        "gateway.servercert": ("--servercert", arguments.servercert),
+        "login.user": ("--user", arguments.user),
+        "login.group": ("--authgroup", arguments.authgroup),
+        "tunnel.interface": ("--interface", arguments.interface),
+        "tunnel.mtu": ("--mtu", arguments.mtu),
+    }
+    return {key: Override(option, value) for key, (option, value) in given.items() if value is not None}
+
+
+def _verbosity(arguments: argparse.Namespace) -> int:
+    return -1 if arguments.quiet else int(arguments.verbose)
+
+
+def _complain(text: str) -> None:
+    print(f"anyike: {text}", file=sys.stderr, flush=True)
+
+
+def _unexpected(error: Exception, *, verbose: bool) -> str:
+    """One line about a fault of ours; the traceback goes to a file, or to the user who asked for more."""
+    import tempfile  # noqa: PLC0415
+    import traceback  # noqa: PLC0415
+
+    trace = "".join(traceback.format_exception(error))
+    what = f"a fault of anyike itself: {type(error).__name__}"
+    if verbose:
+        return f"{what}\n{trace}"
+    with tempfile.NamedTemporaryFile("w", prefix="anyike-fault-", suffix=".txt", delete=False) as file:
+        file.write(trace)
+    return f"{what}. What led to it is in {file.name} (-v shows it here)"

@@ -1,0 +1,312 @@
+"""The life of one `anyike connect`: resolve, log in, carry traffic, undo. The one place that knows all the rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+
+from anyike import assembly, paths
+from anyike.config import Settings
+from anyike.driver import Driver
+from anyike.eap_anyconnect.method import AnyConnectEap
+from anyike.errors import AnyikeError, ExitCode, LoginFailed, Unreachable
+from anyike.esp.overhead import inner_mtu
+from anyike.gateway_trust import judge
+from anyike.ikev2.connection import Connection
+from anyike.ikev2.events import (
+    Address,
+    ChildSpiNeeded,
+    CredentialsNeeded,
+    Established,
+    Event,
+    GatewayProof,
+    IkeSaInitDone,
+    LoginAccepted,
+    Notice,
+    SignatureNeeded,
+    Terminated,
+)
+from anyike.ikev2.settings import IkeSettings
+from anyike.net.plan import Wishes, make_plan
+from anyike.net.resolve import Candidate, resolve
+from anyike.net.udp import UdpChannel
+from anyike.summary import summarize
+from anyike.tun.userspace import UserspaceDataPath
+from anyike.ui import Stage, UserInterface
+
+log = logging.getLogger(__name__)
+
+LOG_OFF_LIMIT = 10.0
+"""Seconds for DELETE and its retransmissions, when it is not the user who waits."""
+
+FIRST_ROUND_TRIES = 1
+"""With several addresses each is first tried this briefly, so that a dead one (often IPv6) costs seconds, not a minute."""
+
+
+async def connect(settings: Settings, profile: str, ui: UserInterface) -> ExitCode:
+    """Bring the tunnel up and keep it until INT, TERM or the gateway ends it; everything is undone then.
+
+    Raises:
+        AnyikeError: what ended it, other than the user.
+    """
+    client = _Client(settings, profile, ui)
+    running = asyncio.ensure_future(client.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, client.stop, running)
+    try:
+        reason = await running
+    except asyncio.CancelledError:
+        reason = "interrupted"
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    ui.ended(reason)
+    return ExitCode.OK
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One address of the gateway being talked to."""
+
+    driver: Driver
+    udp: UdpChannel
+    local: Address
+    method: AnyConnectEap
+    algorithms: str = ""
+
+    @property
+    def remote(self) -> Address:
+        return self.driver.connection.remote
+
+
+class _Client:
+    def __init__(self, settings: Settings, profile: str, ui: UserInterface) -> None:
+        self._settings = settings
+        self._profile = profile
+        self._ui = ui
+        self._attempt: _Attempt | None = None
+        self._failure: asyncio.Future[AnyikeError] = asyncio.get_running_loop().create_future()
+        self._data_path = UserspaceDataPath(self._send_esp, self._fail, settings.tunnel.interface)
+        self._policy = assembly.trust_policy(settings)
+
+    async def run(self) -> str:
+        """Connect and stay; the reason of an end that the user wanted."""
+        ike = assembly.ike_settings(
+            self._settings, self._policy.roots, force_encapsulation=self._data_path.needs_udp_encapsulation
+        )
+        weak = assembly.weak_algorithms(ike)
+        if weak:
+            self._ui.warning(f"the configuration allows weak algorithms: {', '.join(weak)}")
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._data_path.close)
+            await self._data_path.open()
+            candidates = await self._resolve()
+            established = await self._log_in(ike, candidates, undo)
+            await self._set_up(established, undo)
+            return await self._stay()
+
+    def stop(self, running: asyncio.Future[str]) -> None:
+        """INT or TERM: log off, or give up whatever is under way. A second signal does not wait for the gateway."""
+        if self._attempt is None or self._attempt.driver.connection.leaving:
+            running.cancel()
+            return
+        self._attempt.driver.connection.close(self._attempt.driver.now)
+        self._attempt.driver.pump()
+
+    async def _resolve(self) -> list[Candidate]:
+        host = self._settings.gateway.host
+        self._ui.stage(Stage.RESOLVE, host)
+        candidates = await resolve(host)
+        self._ui.stage(Stage.RESOLVE, ", ".join(candidate.host for candidate in candidates))
+        return candidates
+
+    # --- login -----------------------------------------------------------------------------------------------------------
+
+    async def _log_in(self, ike: IkeSettings, candidates: list[Candidate], undo: AsyncExitStack) -> Established:
+        """Try every address in turn; all other failures than silence are final."""
+        brief = replace(ike, retransmission=replace(ike.retransmission, tries=FIRST_ROUND_TRIES))
+        rounds = [(ike, candidates)] if len(candidates) == 1 else [(brief, candidates), (ike, candidates)]
+        failures: dict[str, str] = {}
+        for settings, round_candidates in rounds:
+            for candidate in round_candidates:
+                try:
+                    return await self._try(settings, candidate, undo)
+                except Unreachable as error:
+                    log.info("%s", error)
+                    failures[candidate.host] = str(error)
+        raise Unreachable("; ".join(failures.values()))
+
+    async def _try(self, ike: IkeSettings, candidate: Candidate, undo: AsyncExitStack) -> Established:
+        method = AnyConnectEap(assembly.login_settings(self._settings))
+        driver = Driver(Connection(ike, method, os.urandom), ike.nat_port)
+        driver.on_esp = self._data_path.receive_esp
+        gateway = self._settings.gateway
+        udp = await UdpChannel.open(
+            candidate.family, gateway.local_port, self._settings.tunnel.mark, driver.receive, driver.network_error
+        )
+        async with AsyncExitStack() as failed:
+            failed.callback(udp.close)
+            failed.callback(driver.stop)
+            local = udp.local_address_for((candidate.host, gateway.port))
+            self._attempt = _Attempt(driver, udp, local, method)
+            self._ui.stage(Stage.IKE_SA_INIT, f"to {candidate.host}")
+            driver.start(udp, local, (candidate.host, gateway.port))
+            established = await self._follow(self._attempt)
+            undo.push_async_exit(failed.pop_all())
+            return established
+        raise AssertionError  # an AsyncExitStack of plain closers swallows nothing
+
+    async def _follow(self, attempt: _Attempt) -> Established:
+        """Answer the core's questions until the tunnel is established."""
+        while True:
+            event = await attempt.driver.next_event()
+            match event:
+                case Established():
+                    return event
+                case Terminated(error):
+                    self._attempt = None
+                    raise error or asyncio.CancelledError
+                case _:
+                    await self._handle(attempt, event)
+                    attempt.driver.pump()
+
+    async def _handle(self, attempt: _Attempt, event: Event) -> None:
+        connection, now = attempt.driver.connection, attempt.driver.now
+        match event:
+            case IkeSaInitDone():
+                attempt.algorithms = event.algorithms
+                self._ui.stage(Stage.IKE_SA_INIT, event.algorithms)
+            case ChildSpiNeeded():
+                connection.supply_child_spi(await self._data_path.allocate_spi(), now)
+            case GatewayProof():
+                connection.supply_verdict(self._verdict(event), now)
+            case CredentialsNeeded():
+                await self._ask(attempt, event)
+            case Notice(text):
+                self._ui.notice(text)
+            case LoginAccepted():
+                self._ui.stage(Stage.LOGIN, "accepted")
+            case SignatureNeeded():
+                raise LoginFailed("the gateway wants a client certificate, which is not supported yet")
+
+    def _verdict(self, proof: GatewayProof) -> AnyikeError | None:
+        gateway = self._settings.gateway
+        try:
+            verified = judge(proof, self._policy, allow_sha1=gateway.allow_sha1_signature, strict_id=gateway.strict_id)
+        except AnyikeError as error:
+            return error
+        detail = f"{verified.certificate.subject} ({verified.signature})"
+        if verified.certificate.verified_by == "pin":
+            detail += ", by its pin"
+        self._ui.stage(Stage.VERIFIED, detail)
+        self._ui.stage(Stage.LOGIN, f"gateway calls itself {verified.identity}")
+        return None
+
+    async def _ask(self, attempt: _Attempt, question: CredentialsNeeded) -> None:
+        """The user may think for minutes: should the gateway end the attempt meanwhile, the question is taken back."""
+        filling = asyncio.ensure_future(self._ui.fill(question.form))
+        ended = asyncio.ensure_future(attempt.driver.ended.wait())
+        try:
+            await asyncio.wait((filling, ended), return_when=asyncio.FIRST_COMPLETED)
+            if not filling.done():
+                return
+            answers = filling.result()
+        except AnyikeError:
+            attempt.driver.connection.close(attempt.driver.now)
+            attempt.driver.pump()
+            raise
+        finally:
+            for task in (filling, ended):
+                task.cancel()
+                with suppress(asyncio.CancelledError, AnyikeError):
+                    await task
+        attempt.driver.connection.supply_answers(answers, attempt.driver.now)
+
+    # --- tunnel ----------------------------------------------------------------------------------------------------------
+
+    async def _set_up(self, established: Established, undo: AsyncExitStack) -> None:
+        """Data path first, then addresses and routes: a packet that is routed into the tunnel finds it ready."""
+        from anyike.net import host  # noqa: PLC0415  needed only now, and loading netlink takes a while
+        from anyike.net import undo as journals  # noqa: PLC0415
+
+        attempt = self._attempt
+        assert attempt is not None
+        undo.push_async_callback(self._log_off, attempt)
+        child, mark = established.child, self._settings.tunnel.mark
+        await self._data_path.install(child, attempt.local, attempt.remote)
+        await self._data_path.switch_outbound(child.outbound_spi)
+        journal = journals.claim(paths.RUNTIME / f"{self._profile}.undo", self._data_path.interface)
+        undo.callback(journal.close)
+        wishes = Wishes(
+            interface=self._data_path.interface,
+            addresses=established.configuration.addresses,
+            remote_selectors=child.remote_selectors,
+            outer_local=ip_address(attempt.local[0].partition("%")[0]),
+            gateway=ip_address(attempt.remote[0].partition("%")[0]),
+            mtu=self._mtu(established, host.outer_mtu(attempt.remote[0], mark)),
+            split_include=established.configuration.split_include or established.configuration.subnets,
+            split_exclude=established.configuration.split_exclude,
+        )
+        plan = make_plan(wishes, journal.table, mark)
+        host.apply(plan)
+        undo.callback(host.remove, plan)
+        attempt.driver.traffic = lambda: self._data_path.counters()["packets_in"]
+        attempt.driver.pump()
+        self._ui.stage(Stage.TUNNEL, f"{plan.interface} is up")
+        self._ui.established(
+            summarize(self._settings.gateway.host, attempt.remote, attempt.algorithms, established, plan)
+        )
+
+    def _mtu(self, established: Established, outer_mtu: int) -> int:
+        """What fits the path; less where the gateway or the user says so."""
+        assert self._attempt is not None
+        if self._settings.tunnel.mtu is not None:
+            return self._settings.tunnel.mtu
+        version = ip_address(self._attempt.remote[0].partition("%")[0]).version
+        fits = inner_mtu(outer_mtu, established.child.suite, version, udp=established.child.udp_encapsulation)
+        return min(fits, established.configuration.mtu or fits)
+
+    async def _stay(self) -> str:
+        """Until the tunnel ends; errors are why, when the user did not want it."""
+        assert self._attempt is not None
+        driver = self._attempt.driver
+        while True:
+            event = asyncio.ensure_future(driver.next_event())
+            await asyncio.wait((event, self._failure), return_when=asyncio.FIRST_COMPLETED)
+            if not event.done():
+                event.cancel()
+                raise self._failure.result()
+            match event.result():
+                case Terminated(error):
+                    if error is not None:
+                        raise error
+                    return "logged off"
+                case Notice(text):
+                    self._ui.notice(text)
+                case other:
+                    log.debug("%s is of no interest now", type(other).__name__)
+
+    async def _log_off(self, attempt: _Attempt) -> None:
+        """Tell the gateway when something on our side ended the tunnel; a tunnel that ended already needs nothing."""
+        connection, driver = attempt.driver.connection, attempt.driver
+        connection.close(driver.now)
+        driver.pump()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOG_OFF_LIMIT):
+                await driver.ended.wait()
+        log.info("IKE counters: %s", {str(name): count for name, count in sorted(connection.counters.items())})
+        log.info("ESP counters: %s", dict(self._data_path.counters()))
+
+    def _send_esp(self, packet: bytes, remote: Address) -> None:
+        if self._attempt is not None:
+            self._attempt.udp.send(packet, remote)
+
+    def _fail(self, error: AnyikeError) -> None:
+        if not self._failure.done():
+            self._failure.set_result(error)

@@ -1,0 +1,230 @@
+"""Settings: what a profile (TOML) and the command line may say, and their defaults. `config.example.toml` explains each one."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationInfo,
+    model_validator,
+)
+
+from anyike.crypto.x509 import parse_pin
+from anyike.errors import ConfigurationError
+from anyike.ikev2.proposals import (
+    DEFAULT_ESP_PROPOSALS,
+    DEFAULT_IKE_PROPOSALS,
+    InvalidProposal,
+    parse_esp,
+    parse_ike,
+)
+from anyike.ikev2.settings import Fragmentation
+from anyike.net.plan import DEFAULT_MARK
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_MAC_ADDRESS = re.compile(r"[0-9a-fA-F]{2}([-:][0-9a-fA-F]{2}){5}")
+_MAX_HOST_NAME = 253
+_MAX_INTERFACE_BYTES = 15
+
+ID_TYPES = {"ipv4": 1, "fqdn": 2, "user-fqdn": 3, "email": 3, "ipv6": 5, "key-id": 11, "anyconnect": 201}
+"""ID types (RFC 7296 3.5) by the names that a profile may use; AnyConnect's is of the private range."""
+
+
+def _host(value: str) -> str:
+    if ":" in value or value.replace(".", "").isdecimal():
+        ip_address(value)
+    elif len(value) > _MAX_HOST_NAME or not _HOST_NAME.fullmatch(value):
+        raise ValueError("must be a host name or an IP address alone, without https://, port or path")
+    return value
+
+
+def _pin(value: str) -> str:
+    try:
+        parse_pin(value)
+    except ConfigurationError:
+        raise ValueError("must be pin-sha256: followed by the base64 of a SHA-256 hash") from None
+    return value
+
+
+def _ike_proposal(value: str) -> str:
+    try:
+        parse_ike(value)
+    except InvalidProposal as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+def _esp_proposal(value: str) -> str:
+    try:
+        parse_esp(value)
+    except InvalidProposal as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+def _mac_address(value: str) -> str:
+    if not _MAC_ADDRESS.fullmatch(value):
+        raise ValueError("must be six hexadecimal bytes like 82-00-11-aa-bb-cc")
+    return value.replace(":", "-").lower()
+
+
+def _interface(value: str) -> str:
+    size = len(value.encode())
+    if not 0 < size <= _MAX_INTERFACE_BYTES or "/" in value or value in {".", ".."} or any(map(str.isspace, value)):
+        raise ValueError(f"must have 1 to {_MAX_INTERFACE_BYTES} bytes, without spaces and slashes")
+    if "%" in value.replace("%d", "", 1):
+        raise ValueError("may hold one %d, which the kernel replaces by a number, and no other %")
+    return value
+
+
+def _id_type(value: object) -> object:
+    by_name = isinstance(value, str) and value in ID_TYPES
+    by_number = type(value) is int and 0 < value <= 0xFF
+    if not by_name and not by_number:
+        raise ValueError(f"must be one of {', '.join(ID_TYPES)}, or a number from 1 to 255")
+    return value
+
+
+def _from_profile(value: Path, info: ValidationInfo) -> Path:
+    """A relative file name is relative to the profile's directory, wherever the command is called."""
+    base: Path = (info.context or {}).get("directory", Path.cwd())
+    return base / value
+
+
+Text = Annotated[str, Field(min_length=1, max_length=1024)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+SecondsOrOff = Annotated[float, Field(ge=0, le=86_400)]
+File = Annotated[Path, Strict(False), AfterValidator(_from_profile)]
+Host = Annotated[str, AfterValidator(_host)]
+Pins = Annotated[tuple[Annotated[str, AfterValidator(_pin)], ...], Strict(False)]
+MacAddresses = Annotated[tuple[Annotated[str, AfterValidator(_mac_address)], ...], Strict(False)]
+IkeProposals = Annotated[tuple[Annotated[str, AfterValidator(_ike_proposal)], ...], Strict(False), Field(min_length=1)]
+EspProposals = Annotated[tuple[Annotated[str, AfterValidator(_esp_proposal)], ...], Strict(False), Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """What all sections have in common: no unknown names, no silent conversions, no changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Identity(Section):
+    """An IKE identity (RFC 7296 3.5): a type by name or number, and the value as text."""
+
+    type: Annotated[str | int, BeforeValidator(_id_type)]
+    value: Text
+
+    @property
+    def number(self) -> int:
+        """The type as it stands in the payload."""
+        return self.type if isinstance(self.type, int) else ID_TYPES[self.type]
+
+    @property
+    def data(self) -> bytes:
+        """The identification data: packed for addresses, else UTF-8."""
+        if self.type in ("ipv4", "ipv6"):
+            return ip_address(self.value).packed
+        return self.value.encode()
+
+    @model_validator(mode="after")
+    def _check_address(self) -> Identity:
+        if self.type in ("ipv4", "ipv6") and f"ipv{ip_address(self.value).version}" != self.type:
+            raise ValueError(f"{self.value} is not an {self.type} address")
+        return self
+
+
+class Gateway(Section):
+    """Where the gateway is and how it proves itself."""
+
+    host: Host
+    port: Port = 500
+    nat_port: Port = 4500
+    start_on_nat_port: bool = False
+    local_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    ca_file: File | None = None
+    servercert: Pins = ()
+    gateway_id: Host | None = None
+    idr: Identity | None = None
+    strict_id: bool = False
+    allow_common_name: bool = False
+    allow_sha1_signature: bool = False
+    revocation: Literal["off"] = "off"
+
+
+class Ike(Section):
+    """The IKE SA."""
+
+    proposals: IkeProposals = DEFAULT_IKE_PROPOSALS
+    local_id: Identity = Identity(type="anyconnect", value="*$AnyConnectClient$*")
+    initial_contact: bool = False
+    signature_hash_algorithms: bool = False
+    fragmentation: Annotated[Fragmentation, Strict(False)] = Fragmentation.AUTO
+    fragment_size: Annotated[int, Field(ge=576, le=65535)] = 1280
+    retransmit_timeout: Seconds = 2.0
+    retransmit_base: Annotated[float, Field(ge=1, le=10)] = 1.8
+    retransmit_tries: Annotated[int, Field(ge=0, le=20)] = 5
+    error_grace: SecondsOrOff = 2.0
+    liveness_interval: SecondsOrOff = 30.0
+    keepalive_interval: Seconds = 20.0
+    application_version: Text = "anyike"
+    flexvpn: bool = False
+    random_vendor_id: bool = False
+
+
+class Esp(Section):
+    """The CHILD_SA and what encrypts its packets."""
+
+    proposals: EspProposals = DEFAULT_ESP_PROPOSALS
+    backend: Literal["auto", "tun"] = "auto"
+
+
+class Login(Section):
+    """Who logs in. There is no password here: it is asked for, or comes by --passwd-on-stdin."""
+
+    user: Text | None = None
+    group: Text | None = None
+    group_access: Literal["name", "url"] = "name"
+    tries: Annotated[int, Field(ge=1, le=10)] = 3
+    client_version: Text = "4.9.01095"
+
+
+class Device(Section):
+    """What the gateway is told of this machine; None stands for what the machine says itself."""
+
+    computer_name: Text | None = None
+    device_type: Text = "anyike"
+    platform: Literal["linux", "win", "mac"] = "linux"
+    platform_version: Text | None = None
+    unique_id: Text | None = None
+    unique_id_global: Text | None = None
+    mac_addresses: MacAddresses = ()
+
+
+class Tunnel(Section):
+    """The inside of the tunnel on this machine."""
+
+    interface: Annotated[str, AfterValidator(_interface)] = "anyike%d"
+    mtu: Annotated[int, Field(ge=576, le=65535)] | None = None
+    ipv6: bool = True
+    mark: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] = DEFAULT_MARK
+
+
+class Settings(Section):
+    """Everything a connection is told."""
+
+    gateway: Gateway
+    ike: Ike = Ike()
+    esp: Esp = Esp()
+    login: Login = Login()
+    device: Device = Device()
+    tunnel: Tunnel = Tunnel()

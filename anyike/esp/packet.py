@@ -1,0 +1,67 @@
+"""ESP packets (RFC 4303 section 2): framing, padding and protection, with no memory of other packets.
+
+::
+
+    SPI 4 | sequence number 4 | IV | ciphertext of ( payload | padding 1 2 3 ... | pad length 1 | next header 1 ) | ICV
+    '---- additional data ---'
+
+Without extended sequence numbers the additional data is the header as it stands (RFC 4106 section 5).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from anyike.crypto.cipher import Cipher
+from anyike.errors import AuthenticationFailed
+from anyike.esp.drops import DropReason
+
+NEXT_HEADER_IPV4 = 4
+NEXT_HEADER_IPV6 = 41
+NEXT_HEADER_NONE = 59
+"""A dummy packet that only hides how much is really sent (RFC 4303 section 2.6)."""
+
+ESP_HEADER = struct.Struct("!II")
+ESP_HEADER_LENGTH = ESP_HEADER.size
+TRAILER_LENGTH = 2
+"""Pad length and next header."""
+
+ESP_ALIGNMENT = 4
+"""The trailer ends on a 4-byte boundary whatever the cipher's block size (RFC 4303 section 2.4)."""
+
+PADDING = tuple(bytes(range(1, length + 1)) for length in range(256))
+PADDING_AND_ITS_LENGTH = tuple(padding + bytes([length]) for length, padding in enumerate(PADDING))
+ONE_BYTE = tuple(bytes([value]) for value in range(256))
+
+
+def encapsulate(cipher: Cipher, spi: int, sequence: int, payload: bytes, *, iv: bytes, next_header: int) -> bytes:
+    """A finished ESP packet. The pair of key and `iv` must never have been used before."""
+    header = ESP_HEADER.pack(spi, sequence)
+    pad_length = -(len(payload) + TRAILER_LENGTH) % max(cipher.block_size, ESP_ALIGNMENT)
+    plaintext = b"".join((payload, PADDING_AND_ITS_LENGTH[pad_length], ONE_BYTE[next_header]))
+    return b"".join((header, iv, cipher.seal(iv, plaintext, header)))
+
+
+def decrypt(cipher: Cipher, packet: bytes) -> bytes | DropReason:
+    """The authenticated plaintext, trailer included; MALFORMED or NOT_AUTHENTICATED."""
+    iv_end = ESP_HEADER_LENGTH + cipher.iv_length
+    if len(packet) < iv_end + TRAILER_LENGTH + cipher.icv_length:
+        return DropReason.MALFORMED
+    try:
+        return cipher.open(packet[ESP_HEADER_LENGTH:iv_end], packet[iv_end:], packet[:ESP_HEADER_LENGTH])
+    except AuthenticationFailed:
+        return DropReason.NOT_AUTHENTICATED
+
+
+def strip_trailer(plaintext: bytes) -> tuple[int, bytes] | DropReason:
+    """Next header and payload (TFC padding still at its end); BAD_PADDING.
+
+    `plaintext` is at least the two bytes that `decrypt` demands. The padding's content is checked
+    although integrity is already certain (RFC 4303 section 2.4: the receiver SHOULD).
+    """
+    next_header = plaintext[-1]
+    pad_length = plaintext[-2]
+    end = len(plaintext) - TRAILER_LENGTH - pad_length
+    if end < 0 or plaintext[end:-TRAILER_LENGTH] != PADDING[pad_length]:
+        return DropReason.BAD_PADDING
+    return next_header, plaintext[:end]

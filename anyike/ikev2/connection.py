@@ -1,0 +1,436 @@
+"""The IKE SA of one connection attempt behind six verbs: no socket, no clock, no randomness of its own.
+
+`connect`, `receive_datagram`, `datagrams_to_send`, `get_timer`, `handle_timer`, `next_event`; questions among the events are
+answered by `supply_*`. Whoever drives it sends what `datagrams_to_send` gives after every call.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+
+from anyike.eap.form import Answers
+from anyike.eap.method import EapMethod
+from anyike.eap.peer import EapPeer
+from anyike.errors import AnyikeError, GatewayRefused, ProtocolError, TunnelEnded, Unreachable
+from anyike.ikev2 import natt, responder, rules
+from anyike.ikev2.channel import Channel, Inbound
+from anyike.ikev2.constants import ExchangeType, NotifyType, ProtocolId
+from anyike.ikev2.counters import Count, Counters
+from anyike.ikev2.events import (
+    Address,
+    ChildSpiNeeded,
+    Datagram,
+    Established,
+    Event,
+    IkeSaInitDone,
+    Terminated,
+)
+from anyike.ikev2.exchanges.ike_auth import IkeAuth
+from anyike.ikev2.exchanges.ike_sa_init import IkeSaInit, describe_algorithms
+from anyike.ikev2.exchanges.outcome import Again, Done, Failed, Goodbye, Noted, Outcome, Restart, Stale, Wait
+from anyike.ikev2.payloads import Delete, Notify, Payload
+from anyike.ikev2.settings import IkeSettings
+from anyike.ikev2.window import Due, RequestWindow, ResponseCache
+from anyike.wire import DecodeError
+
+log = logging.getLogger(__name__)
+
+GOODBYE_TRIES = 2
+"""A DELETE is repeated this often: long enough for a lost packet, short enough for somebody who waits at Ctrl-C."""
+
+
+class State(Enum):
+    """The life of a connection; `TRANSITIONS` says what may follow what."""
+
+    IDLE = auto()
+    INIT = auto()
+    AUTH = auto()
+    ESTABLISHED = auto()
+    DELETING = auto()
+    CLOSED = auto()
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.IDLE: frozenset({State.INIT, State.CLOSED}),
+    State.INIT: frozenset({State.AUTH, State.CLOSED}),
+    State.AUTH: frozenset({State.ESTABLISHED, State.DELETING, State.CLOSED}),
+    State.ESTABLISHED: frozenset({State.DELETING, State.CLOSED}),
+    State.DELETING: frozenset({State.CLOSED}),
+    State.CLOSED: frozenset(),
+}
+
+
+class Connection:
+    """One attempt at one gateway address, from IKE_SA_INIT to the end of the tunnel."""
+
+    def __init__(self, settings: IkeSettings, method: EapMethod, random: Callable[[int], bytes]) -> None:
+        self.counters = Counters()
+        self.state = State.IDLE
+        self._settings = settings
+        self._random = random
+        self._peer = EapPeer(method)
+        self._channel = Channel(settings, random, self.counters)
+        self._window = RequestWindow(settings.retransmission, random)
+        self._cache = ResponseCache()
+        self._events: deque[Event] = deque()
+        self._outbox: deque[Datagram] = deque()
+        self._init: IkeSaInit | None = None
+        self._auth: IkeAuth | None = None
+        self._noted: tuple[AnyikeError, float] | None = None
+        self._end: AnyikeError | None = None
+        self._delete_id = 0
+        self._keepalive = False
+        self._heard = 0.0
+        self._spoke = 0.0
+
+    @property
+    def remote(self) -> Address:
+        """Where the gateway is talked to now: the NAT port after the float."""
+        return self._channel.remote
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the end has begun."""
+        return self.state in (State.DELETING, State.CLOSED)
+
+    # --- the six verbs -------------------------------------------------------------------------------------------------
+
+    def connect(self, local: Address, remote: Address, now: float) -> None:
+        """Begin. `local` and `remote` are (numeric address, port); the remote port follows the settings."""
+        port = self._settings.nat_port if self._settings.start_on_nat_port else self._settings.port
+        self._channel.open((remote[0], port), on_nat_port=self._settings.start_on_nat_port)
+        self._init = IkeSaInit(self._settings, self._channel.spi_i, local, self._channel.remote, self._random)
+        self._enter(State.INIT)
+        self._send_init(now)
+
+    def receive_datagram(self, datagram: bytes, source: Address, now: float) -> None:
+        """One IKE datagram, without the non-ESP marker. Nothing in it can raise."""
+        if self.state in (State.IDLE, State.CLOSED):
+            self.counters[Count.DROPPED_AFTER_END] += 1
+            return
+        repeated = self._channel.peek_request(datagram)
+        if repeated is not None:
+            response = self._cache.response_to(repeated, datagram)
+            if response:
+                self.counters[Count.RETRANSMISSIONS_IN] += 1
+                self._queue(response, now)
+                return
+        inbound = self._channel.decode(datagram, source, self._window, self._cache.expected, now)
+        if inbound is None:
+            return
+        self.counters[Count.MESSAGES_IN] += 1
+        if inbound.protected:
+            self._heard = now
+        if inbound.header.is_response:
+            self._handle_response(inbound, now)
+        else:
+            self._handle_request(inbound, now)
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        """Everything that is to go out now, in order."""
+        ready = list(self._outbox)
+        self._outbox.clear()
+        return ready
+
+    def get_timer(self) -> float | None:
+        """When `handle_timer` wants to be called."""
+        deadlines = [self._window.deadline, self._liveness_due(), self._keepalive_due()]
+        deadlines.append(self._noted[1] if self._noted else None)
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        if self._noted is not None and now >= self._noted[1]:
+            self._terminate(self._noted[0])
+            return
+        match self._window.handle_timer(now):
+            case Due.RETRANSMIT:
+                self.counters[Count.RETRANSMISSIONS_OUT] += 1
+                self._queue(self._window.datagrams, now)
+            case Due.GIVE_UP:
+                self._terminate(self._silence())
+                return
+            case Due.NOTHING:
+                pass
+        liveness, keepalive = self._liveness_due(), self._keepalive_due()
+        if liveness is not None and now >= liveness:
+            self._request(ExchangeType.INFORMATIONAL, (), now)
+        if keepalive is not None and now >= keepalive:
+            self.counters[Count.KEEPALIVES_OUT] += 1
+            self._outbox.append(Datagram(natt.KEEPALIVE, self._channel.remote))
+            self._spoke = now
+
+    def next_event(self) -> Event | None:
+        """The oldest event not taken yet."""
+        return self._events.popleft() if self._events else None
+
+    # --- answers from outside ------------------------------------------------------------------------------------------
+
+    def supply_child_spi(self, spi: int, now: float) -> None:
+        """Answer to ChildSpiNeeded: IKE_AUTH begins."""
+        if self.state is State.AUTH and self._auth is not None:
+            self._request(ExchangeType.IKE_AUTH, self._auth.build(spi), now)
+
+    def supply_verdict(self, error: AnyikeError | None, now: float) -> None:
+        """Answer to GatewayProof: None when the gateway is trusted."""
+        if self.state is State.AUTH and self._auth is not None:
+            self._follow(self._auth.supply_verdict(error), now)
+
+    def supply_answers(self, answers: Answers, now: float) -> None:
+        """Answer to CredentialsNeeded."""
+        if self.state is State.AUTH and self._auth is not None:
+            self._follow(self._auth.supply_answers(answers), now)
+
+    def supply_signature(self, signature: bytes, now: float) -> None:
+        """Answer to SignatureNeeded."""
+        if self.state is State.AUTH and self._auth is not None:
+            self._follow(self._auth.supply_signature(signature), now)
+
+    def note_network_error(self, reason: str, now: float) -> None:
+        """The network says that the gateway cannot be reached (ICMP, no route): anybody can forge that, so it is only noted."""
+        if self.state in (State.INIT, State.AUTH):
+            self._note(Unreachable(f"{self._channel.remote[0]} cannot be reached: {reason}"), now)
+
+    def note_traffic(self, now: float) -> None:
+        """Authentic ESP arrived: the gateway is alive, no liveness check is due."""
+        self._heard = max(self._heard, now)
+
+    def close(self, now: float) -> None:
+        """Log off: DELETE in an established tunnel, AUTHENTICATION_FAILED while the user is being asked."""
+        match self.state:
+            case State.ESTABLISHED:
+                self._leave(None, now)
+            case State.AUTH if not self._window.outstanding and self._auth is not None:
+                self._say_goodbye(Goodbye.NOTIFY, None, now)
+            case State.DELETING:
+                pass
+            case _:
+                self._terminate(None)
+
+    # --- responses -----------------------------------------------------------------------------------------------------
+
+    def _handle_response(self, inbound: Inbound, now: float) -> None:
+        if not inbound.protected and self.state is not State.INIT:
+            self._note_unprotected(inbound, now)
+            return
+        try:
+            payloads = self._legal(inbound)
+        except DecodeError as error:
+            self._reject_response(inbound, error, now)
+            return
+        match self.state:
+            case State.INIT if self._init is not None and inbound.message is not None:
+                self._follow(self._init.process(inbound.message, inbound.datagram), now)
+            case State.AUTH if self._auth is not None:
+                self._accept_response()
+                self._follow(self._auth.process(payloads), now)
+            case State.DELETING:
+                self._accept_response()
+                if self._window.message_id > self._delete_id:
+                    self._terminate(self._end)
+                else:
+                    self._send_delete(now)
+            case _:
+                self._accept_response()
+
+    def _legal(self, inbound: Inbound) -> tuple[Payload, ...]:
+        if inbound.error is not None:
+            raise inbound.error
+        rules.check(inbound.header.exchange, inbound.payloads, is_response=inbound.header.is_response)
+        return inbound.payloads
+
+    def _accept_response(self) -> None:
+        self._noted = None
+        self._window.answered()
+
+    def _reject_response(self, inbound: Inbound, error: DecodeError, now: float) -> None:
+        if not inbound.protected:
+            self.counters[Count.DROPPED_MALFORMED] += 1
+            self._note(ProtocolError(f"the gateway's IKE_SA_INIT response is malformed: {error}"), now)
+            return
+        self._accept_response()
+        problem = ProtocolError(f"the gateway sent a message that breaks the protocol: {error}")
+        if self.state is State.ESTABLISHED:
+            self._leave(problem, now)
+        else:
+            self._say_goodbye(Goodbye.NOTIFY, problem, now)
+
+    def _note_unprotected(self, inbound: Inbound, now: float) -> None:
+        """Anybody can forge these: they never touch a tunnel, and end an attempt only if nothing authentic follows."""
+        self.counters[Count.UNAUTHENTICATED_ERRORS] += 1
+        if self.state is State.AUTH and inbound.message is not None:
+            names = ", ".join(sorted({str(notify.name) for notify in inbound.message.all(Notify)})) or "no reason"
+            self._note(GatewayRefused(f"the gateway answered without protection: {names}"), now)
+
+    def _note(self, error: AnyikeError, now: float) -> None:
+        log.info("noted, not believed yet: %s", error)
+        if self._noted is None:
+            self._noted = (error, now + self._settings.error_grace)
+
+    def _follow(self, outcome: Outcome, now: float) -> None:
+        match outcome:
+            case Again(payloads):
+                self._request(ExchangeType.IKE_AUTH, payloads, now)
+            case Restart(reason):
+                log.info("IKE_SA_INIT again: %s", reason)
+                self._noted = None
+                self._send_init(now)
+            case Noted(error):
+                self.counters[Count.UNAUTHENTICATED_ERRORS] += 1
+                self._note(error, now)
+            case Stale(reason):
+                log.debug("dropped: %s", reason)
+                self.counters[Count.DROPPED_STALE] += 1
+            case Failed(error, goodbye):
+                self._say_goodbye(goodbye, error, now)
+            case Done() if self.state is State.INIT:
+                self._begin_auth()
+            case Done():
+                self._establish()
+            case Wait():
+                pass
+
+    # --- steps ---------------------------------------------------------------------------------------------------------
+
+    def _send_init(self, now: float) -> None:
+        assert self._init is not None
+        datagram = self._channel.encode_plain(ExchangeType.IKE_SA_INIT, 0, self._init.build())
+        self._init.sent(datagram)
+        self._window.restart()
+        self._transmit(ExchangeType.IKE_SA_INIT, [datagram], now)
+
+    def _begin_auth(self) -> None:
+        assert self._init is not None
+        assert self._init.result is not None
+        result = self._init.result
+        self._accept_response()
+        self._channel.secure(result)
+        encapsulate = self._settings.force_encapsulation or result.nat_in_front_of_us or result.nat_in_front_of_gateway
+        if encapsulate:
+            self._channel.float_to(self._settings.nat_port)
+        self._keepalive = result.nat_in_front_of_us
+        self._auth = IkeAuth(self._settings, result, self._peer, self._events.append, self._random, encapsulate)
+        self._enter(State.AUTH)
+        self._events.append(
+            IkeSaInitDone(
+                describe_algorithms(result.chosen),
+                result.nat_in_front_of_us,
+                result.nat_in_front_of_gateway,
+                result.vendor_ids,
+            )
+        )
+        self._events.append(ChildSpiNeeded())
+
+    def _establish(self) -> None:
+        assert self._auth is not None
+        assert self._auth.child is not None
+        self._enter(State.ESTABLISHED)
+        self._events.append(Established(self._auth.child, self._auth.configuration, self._auth.auth_lifetime))
+
+    def _say_goodbye(self, goodbye: Goodbye, error: AnyikeError | None, now: float) -> None:
+        match goodbye:
+            case Goodbye.DELETE:
+                self._leave(error, now)
+                return
+            case Goodbye.NOTIFY:
+                message = (Notify(NotifyType.AUTHENTICATION_FAILED),)
+                self._queue(self._channel.encode(ExchangeType.INFORMATIONAL, self._window.message_id, message), now)
+            case Goodbye.NONE:
+                pass
+        self._terminate(error)
+
+    def _leave(self, error: AnyikeError | None, now: float) -> None:
+        """DELETE, and the end when it is answered or nobody answers."""
+        self._enter(State.DELETING)
+        self._end = error
+        self._noted = None
+        self._delete_id = self._window.message_id + (1 if self._window.outstanding else 0)
+        if not self._window.outstanding:
+            self._send_delete(now)
+
+    def _send_delete(self, now: float) -> None:
+        datagrams = self._channel.encode(
+            ExchangeType.INFORMATIONAL, self._window.message_id, (Delete(ProtocolId.IKE, ()),)
+        )
+        self._transmit(ExchangeType.INFORMATIONAL, datagrams, now, GOODBYE_TRIES)
+
+    def _terminate(self, error: AnyikeError | None) -> None:
+        if self.state is State.DELETING:
+            error = self._end
+        self._enter(State.CLOSED)
+        self._window.restart()
+        self._noted = None
+        self._channel.wipe()
+        self._events.append(Terminated(error))
+
+    def _silence(self) -> AnyikeError:
+        host = self._channel.remote[0]
+        if self.state is State.ESTABLISHED:
+            return TunnelEnded(f"the gateway {host} does not answer any more: it is down, or the network between is")
+        what = "IKE_SA_INIT" if self.state is State.INIT else "IKE_AUTH"
+        hint = (
+            "a firewall may drop UDP 500 and 4500"
+            if what == "IKE_SA_INIT"
+            else "a firewall may drop UDP 4500 or large packets"
+        )
+        return Unreachable(f"no answer from {host} to {what}, sent {self._window.tries + 1} times: {hint}")
+
+    # --- requests of the gateway ---------------------------------------------------------------------------------------
+
+    def _handle_request(self, inbound: Inbound, now: float) -> None:
+        try:
+            payloads = self._legal(inbound)
+        except DecodeError as error:
+            self._respond(inbound, (rules.notify_for(error),), now)
+            self._terminate(ProtocolError(f"the gateway sent a request that breaks the protocol: {error}"))
+            return
+        child = self._auth.child if self._auth else None
+        reply = responder.answer(inbound.header.exchange, payloads, child.inbound_spi if child else None)
+        self._respond(inbound, reply.payloads, now)
+        if not reply.ended:
+            return
+        if self.state is State.AUTH:
+            self._terminate(GatewayRefused(f"{reply.ended}, before the tunnel was up"))
+        else:
+            self._terminate(TunnelEnded(reply.ended))
+
+    def _respond(self, inbound: Inbound, payloads: tuple[Payload, ...], now: float) -> None:
+        header = inbound.header
+        datagrams = self._channel.encode(header.exchange, header.message_id, payloads, response=True)
+        self._cache.answered(inbound.first_datagram, datagrams)
+        self._queue(datagrams, now)
+
+    # --- plumbing ------------------------------------------------------------------------------------------------------
+
+    def _request(self, exchange: ExchangeType, payloads: tuple[Payload, ...], now: float) -> None:
+        self._transmit(exchange, self._channel.encode(exchange, self._window.message_id, payloads), now)
+
+    def _transmit(
+        self, exchange: ExchangeType, datagrams: Sequence[bytes], now: float, tries: int | None = None
+    ) -> None:
+        self._window.start(exchange, datagrams, now, tries)
+        self._queue(datagrams, now)
+
+    def _queue(self, datagrams: Sequence[bytes], now: float) -> None:
+        self.counters[Count.MESSAGES_OUT] += 1
+        self._spoke = now
+        self._outbox.extend(self._channel.datagram(data) for data in datagrams)
+
+    def _liveness_due(self) -> float | None:
+        if self.state is not State.ESTABLISHED or self._window.outstanding or not self._settings.liveness_interval:
+            return None
+        return self._heard + self._settings.liveness_interval
+
+    def _keepalive_due(self) -> float | None:
+        if self.state is not State.ESTABLISHED or not self._keepalive or not self._settings.keepalive_interval:
+            return None
+        return self._spoke + self._settings.keepalive_interval
+
+    def _enter(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise AnyikeError(f"no way from {self.state.name} to {state.name}")
+        log.debug("%s -> %s", self.state.name, state.name)
+        self.state = state

@@ -1,0 +1,110 @@
+"""What the core tells its owner, and the questions it asks.
+
+Questions (marked so) are answered by the `supply_*` call of `Connection` that their docstring names; timers run meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from anyike.eap.form import Form
+from anyike.errors import AnyikeError
+from anyike.ikev2.child_sa import ChildSa
+from anyike.ikev2.configuration import GatewayConfiguration
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """What to put on the wire, non-ESP marker included, and where to."""
+
+    data: bytes = field(repr=False)
+    destination: Address
+
+
+@dataclass(frozen=True, slots=True)
+class IkeSaInitDone:
+    """IKE_SA_INIT is over: keys exist, nobody is authenticated yet. `algorithms` for people."""
+
+    algorithms: str
+    nat_in_front_of_us: bool
+    nat_in_front_of_gateway: bool
+    vendor_ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayProof:
+    """Question: is this gateway the one we want? Answer with `supply_verdict`.
+
+    `chain`: DER certificates, the gateway's first; `identity`: ID type and data of IDr; `auth_method`, `auth_data`: its AUTH
+    payload; `signed_octets`: what AUTH must sign; `prf_hash`: hash of the negotiated PRF.
+    """
+
+    chain: tuple[bytes, ...]
+    identity: tuple[int, bytes]
+    auth_method: int
+    auth_data: bytes = field(repr=False)
+    signed_octets: bytes = field(repr=False)
+    prf_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpiNeeded:
+    """Question: an inbound SPI from the data path. Answer with `supply_child_spi`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsNeeded:
+    """Question: what the login form asks. Answer with `supply_answers`."""
+
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureNeeded:
+    """Question: sign with the user's certificate key. Answer with `supply_signature`."""
+
+    octets: bytes = field(repr=False)
+    hash_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A text of the gateway for the user (banner, message)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAccepted:
+    """EAP-Success came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """Both sides are authenticated and the first CHILD_SA exists. `auth_lifetime` in seconds, or None (RFC 4478)."""
+
+    child: ChildSa
+    configuration: GatewayConfiguration
+    auth_lifetime: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """The last event: `error` is None when our side ended it, else what the user reads."""
+
+    error: AnyikeError | None
+
+
+Event = (
+    IkeSaInitDone
+    | GatewayProof
+    | ChildSpiNeeded
+    | CredentialsNeeded
+    | SignatureNeeded
+    | Notice
+    | LoginAccepted
+    | Established
+    | Terminated
+)

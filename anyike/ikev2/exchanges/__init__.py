@@ -1,0 +1,1 @@
+"""Exchanges: each builds its requests and judges the responses; none knows message IDs, fragments or timers."""

@@ -1,0 +1,100 @@
+"""Lines from a terminal or a pipe without holding up the event loop, with echo or without."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MAX_LINE_BYTES = 64 * 1024
+"""Implementation limit: no answer is longer than one EAP packet."""
+_CHUNK = 4096
+
+
+class Console:
+    """A terminal to ask on. Questions may be cancelled; the terminal's settings are put back in every case."""
+
+    def __init__(self, read_from: int, write_to: int) -> None:
+        self._read_from = read_from
+        self._write_to = write_to
+
+    def write(self, text: str) -> None:
+        """Show a text; the caller has made it harmless."""
+        remaining = text.encode(errors="replace")
+        while remaining:
+            remaining = remaining[os.write(self._write_to, remaining) :]
+
+    async def ask(self, prompt: str, *, secret: bool = False) -> str:
+        """One line in answer to the prompt; what is typed stays invisible if `secret`. EOFError at the end of input."""
+        if not secret:
+            self.write(prompt)
+            return await read_line(self._read_from)
+        with _echo_off(self._read_from):
+            self.write(prompt)
+            try:
+                return await read_line(self._read_from)
+            finally:
+                self.write("\n")
+
+
+def open_console() -> Console | None:
+    """The controlling terminal, whatever standard input and output are; else standard input if it is one; else None."""
+    try:
+        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        interactive = os.isatty(sys.__stdin__.fileno()) if sys.__stdin__ is not None else False
+        return Console(0, 2) if interactive else None
+    return Console(descriptor, descriptor)
+
+
+async def read_line(descriptor: int) -> str:
+    """The next line, without its end; whatever came with it is lost. EOFError when there is none, ValueError if it is no UTF-8."""
+    received = bytearray()
+    while b"\n" not in received:
+        await _readable(descriptor)
+        chunk = os.read(descriptor, _CHUNK)
+        if not chunk and not received:
+            raise EOFError
+        if not chunk:
+            break
+        received += chunk
+        if len(received) > MAX_LINE_BYTES:
+            raise ValueError(f"the line has more than {MAX_LINE_BYTES} bytes")
+    return received.split(b"\n", 1)[0].removesuffix(b"\r").decode()
+
+
+async def read_secret_line(descriptor: int) -> str:
+    """The same, without echo should it be a terminal after all."""
+    if not os.isatty(descriptor):
+        return await read_line(descriptor)
+    with _echo_off(descriptor):
+        return await read_line(descriptor)
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    try:
+        loop.add_reader(descriptor, ready.set)
+    except PermissionError:
+        return  # a regular file, which epoll refuses because it never makes anybody wait
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+@contextmanager
+def _echo_off(descriptor: int) -> Iterator[None]:
+    before = termios.tcgetattr(descriptor)
+    silent = termios.tcgetattr(descriptor)
+    silent[3] &= ~termios.ECHO
+    # TCSAFLUSH both times: what was typed while it was visible is no password, and half a password must not reach the shell.
+    termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)

@@ -1,0 +1,65 @@
+"""What a connection needs of a user interface: it shows what happens and asks what is not known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from anyike.eap.form import Answers, Form
+
+
+class Stage(StrEnum):
+    """The steps of a connection in their order; the value is what a person reads."""
+
+    RESOLVE = "resolving"
+    IKE_SA_INIT = "IKE_SA_INIT"
+    VERIFIED = "gateway verified"
+    LOGIN = "login"
+    TUNNEL = "tunnel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelSummary:
+    """An established tunnel for people: every entry is a text of its own, an empty one is not shown.
+
+    `routes` go through the tunnel, `excluded` stay outside. `mtu` in bytes; `lifetimes` such as "IKE SA: 8 h".
+    """
+
+    interface: str
+    gateway: str
+    addresses: tuple[str, ...]
+    mtu: int
+    ike_algorithms: str
+    esp_algorithms: str
+    dns: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    lifetimes: tuple[str, ...] = ()
+
+
+class UserInterface(Protocol):
+    """Everything here but `fill` returns at once. Implementations make foreign text harmless themselves (`printable`)."""
+
+    def stage(self, stage: Stage, detail: str) -> None:
+        """A step begins or is done, and what came of it in a few words."""
+
+    def notice(self, text: str) -> None:
+        """The gateway's banner or message, of any number of lines."""
+
+    def warning(self, text: str) -> None:
+        """Something that works but should not stay as it is."""
+
+    async def fill(self, form: Form) -> Answers:
+        """Ask the user; answers every field of the form. Can be cancelled.
+
+        Raises:
+            LoginFailed: an answer cannot be had; says which, and how to give it.
+        """
+
+    def established(self, summary: TunnelSummary) -> None:
+        """The tunnel carries traffic."""
+
+    def ended(self, reason: str) -> None:
+        """The tunnel is down and this machine is as it was before."""

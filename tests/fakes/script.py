@@ -1,0 +1,182 @@
+"""A login as data: what the gateway says in turn, in EAP packets of AnyConnect EAP (AnyConnect-EAP notes, sections 4, 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from xml.etree import ElementTree as ET
+
+TYPE = bytes.fromhex("fe000009") + b"DBRP"
+DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>\n'
+REQUEST, RESPONSE, SUCCESS, FAILURE = 1, 2, 3, 4
+
+OPAQUE = b'<opaque is-for="sg"><tunnel-group>Staff</tunnel-group><config-hash>1367268141499</config-hash></opaque>'
+FIELDS = (
+    b'<input type="text" name="username" label="Username:"/><input type="password" name="password" label="Password:"/>'
+)
+
+
+class Authenticator(Protocol):
+    """One EAP conversation: begin, then a packet for each packet, until Success or Failure was said."""
+
+    def begin(self, identity: bytes) -> bytes:
+        """The first Request; `identity` is the client's IDi body."""
+
+    def receive(self, packet: bytes) -> bytes:
+        """The answer to a Response."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A Response of the client, taken apart without the client's own code."""
+
+    packet: bytes
+
+    @property
+    def identifier(self) -> int:
+        return self.packet[1]
+
+    @property
+    def method_type(self) -> bytes:
+        return self.packet[4:12] if self.packet[4] == TYPE[0] else self.packet[4:5]
+
+    @property
+    def tlvs(self) -> dict[int, bytes]:
+        found, rest = {}, self.packet[12:]
+        while rest:
+            length = int.from_bytes(rest[2:4], "big")
+            found[int.from_bytes(rest[:2], "big")] = rest[4 : 4 + length]
+            rest = rest[4 + length :]
+        return found
+
+    @property
+    def document(self) -> bytes:
+        return self.tlvs[0]
+
+    @property
+    def root(self) -> ET.Element:
+        return ET.fromstring(self.document)
+
+    def text(self, path: str) -> str:
+        return self.root.findtext(path) or ""
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A whole EAP packet, made from the identifier that is due."""
+
+    make: Callable[[int], bytes]
+
+
+Line = bytes | Packet
+Step = Line | Callable[[Reply], Line]
+
+
+def document(kind: str, body: bytes = b"") -> bytes:
+    root = b'<config-auth client="vpn" type="%b" aggregate-auth-version="2"' % kind.encode()
+    return DECLARATION + root + (b">" + body + b"</config-auth>\n" if body else b"/>\n")
+
+
+HELLO = document("hello")
+COMPLETE = document(
+    "complete",
+    b"<session-id>77</session-id><session-token>TOKEN-s3cret</session-token>"
+    b'<auth id="success"><message id="0" param1="" param2=""/></auth>',
+)
+
+
+def login_form(fields: bytes = FIELDS, *, error: bytes = b"", filler: bytes = b"") -> bytes:
+    """An auth-request with a form; `error` is a whole `<error>` element, `filler` makes the message long."""
+    head = b"<title>Login</title><message>Please enter your username and password." + filler + b"</message>"
+    form = b'<auth id="main">' + head + error + b"<form>" + fields + b"</form></auth>"
+    return document("auth-request", OPAQUE + b"<csport>443</csport>" + form)
+
+
+def request(identifier: int, content: bytes, method_type: bytes = TYPE) -> bytes:
+    length = 4 + len(method_type) + len(content)
+    return bytes([REQUEST, identifier]) + length.to_bytes(2, "big") + method_type + content
+
+
+def tlv(number: int, value: bytes) -> bytes:
+    return number.to_bytes(2, "big") + len(value).to_bytes(2, "big") + value
+
+
+def say(content: bytes, method_type: bytes = TYPE) -> Packet:
+    """A Request with this content behind its type, whatever it is."""
+    return Packet(lambda identifier: request(identifier, content, method_type))
+
+
+SAY_FAILURE = Packet(lambda identifier: bytes([FAILURE, identifier, 0, 4]))
+SAY_SUCCESS = Packet(lambda identifier: bytes([SUCCESS, identifier, 0, 4]))
+
+
+class ScriptedLogin:
+    """Says its lines in turn; a callable line sees the client's Response first. Success follows the last one."""
+
+    def __init__(self, lines: Sequence[Step]) -> None:
+        self._lines = list(lines)
+        self._identifier = 0
+        self.identity = b""
+        self.replies: list[Reply] = []
+        self.result: bool | None = None
+
+    def begin(self, identity: bytes) -> bytes:
+        self.identity = identity
+        return self._next(None)
+
+    def receive(self, packet: bytes) -> bytes:
+        reply = Reply(packet)
+        self.replies.append(reply)
+        return self._next(reply)
+
+    @property
+    def documents(self) -> list[str]:
+        """The types of the documents that the client has sent."""
+        return [reply.root.get("type", "") for reply in self.replies if reply.method_type == TYPE]
+
+    def _next(self, reply: Reply | None) -> bytes:
+        line = self._lines.pop(0) if self._lines else SAY_SUCCESS
+        if callable(line):
+            assert reply is not None
+            line = line(reply)
+        if isinstance(line, bytes):
+            line = say(tlv(0, line))
+        packet = line.make(self._identifier + 1)
+        if packet[:1] in (bytes([SUCCESS]), bytes([FAILURE])):
+            packet = line.make(self._identifier)  # Success and Failure carry the identifier of the last Response
+            self.result = packet[0] == SUCCESS
+        else:
+            self._identifier += 1
+        return packet
+
+
+def password_login(user: str = "ada", password: str = "secret", *, filler: bytes = b"") -> ScriptedLogin:
+    """hello, the form until the password is right (three tries), complete."""
+
+    def judge(tries_left: int) -> Callable[[Reply], Line]:
+        def step(reply: Reply) -> Line:
+            if (reply.text("auth/username"), reply.text("auth/password")) == (user, password):
+                login.insert(COMPLETE)
+                return login.pop()
+            if not tries_left:
+                return SAY_FAILURE
+            login.insert(judge(tries_left - 1))
+            return login_form(error=b'<error id="13" param1="" param2="">Login failed.</error>', filler=filler)
+
+        return step
+
+    login = _Branching([HELLO, login_form(filler=filler), judge(2)])
+    return login
+
+
+class _Branching(ScriptedLogin):
+    """A script whose lines depend on what the client said."""
+
+    def insert(self, line: Step) -> None:
+        self._lines.insert(0, line)
+
+    def pop(self) -> Line:
+        line = self._lines.pop(0)
+        assert not callable(line)
+        return line

@@ -1,0 +1,1 @@
+"""What the script `gateway` consists of; standard library only."""

@@ -1,0 +1,205 @@
+"""The peer around a method that only records what reaches it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anyike.eap.form import Answers
+from anyike.eap.method import Ask, EapContext, Failed, Send, Sign, Succeeded
+from anyike.eap.packet import Code, EapPacket
+from anyike.eap.peer import MAX_REQUESTS, EapPeer
+from anyike.errors import ExitCode, GatewayRefused, LoginFailed, ProtocolError
+
+EXPANDED = bytes.fromhex("fe00000944425250")
+CONTEXT = EapContext(b"octets", "sha256")
+
+
+class RecordingMethod:
+    """Answers every Request with its own type data, upside down."""
+
+    def __init__(self, method_type=EXPANDED, username="ada"):
+        self.method_type = method_type
+        self.username = username
+        self.seen = []
+
+    def identity(self):
+        return self.username
+
+    def process(self, identifier, type_data, context):
+        self.seen.append((identifier, type_data, context))
+        if type_data == b"sign":
+            return Sign(b"octets", "sha256")
+        return Send(EapPacket(Code.RESPONSE, identifier, self.method_type, type_data[::-1]).encode())
+
+    def supply_answers(self, answers):
+        self.seen.append(answers)
+        return Succeeded(None)
+
+    def supply_signature(self, signature):
+        self.seen.append(signature)
+        return Send(EapPacket(Code.RESPONSE, 9, self.method_type, signature).encode())
+
+    def succeed(self):
+        return Succeeded(None)
+
+    def fail(self):
+        return LoginFailed("the method's words")
+
+    def take_notices(self):
+        return ()
+
+
+def request(identifier, method_type, data=b""):
+    return EapPacket(Code.REQUEST, identifier, method_type, data).encode()
+
+
+def response(identifier, method_type, data=b""):
+    return Send(EapPacket(Code.RESPONSE, identifier, method_type, data).encode())
+
+
+def test_a_request_of_the_method_reaches_it_with_the_context():
+    method = RecordingMethod()
+    assert EapPeer(method).receive(request(7, EXPANDED, b"abc"), CONTEXT) == response(7, EXPANDED, b"cba")
+    assert method.seen == [(7, b"abc", CONTEXT)]
+
+
+def test_identity_is_the_user_name():
+    assert EapPeer(RecordingMethod()).receive(request(3, b"\x01", b"Who?"), CONTEXT) == response(3, b"\x01", b"ada")
+
+
+def test_an_unknown_identity_is_asked_for():
+    method = RecordingMethod(username=None)
+    peer = EapPeer(method)
+    step = peer.receive(request(3, b"\x01"), CONTEXT)
+    assert isinstance(step, Ask)
+    assert [field.name for field in step.form.fields] == ["username"]
+    assert peer.supply_answers(Answers({"username": "grace"})) == response(3, b"\x01", b"grace")
+    assert method.seen == []
+    peer.supply_answers(Answers({"password": "x"}))
+    assert len(method.seen) == 1
+
+
+@pytest.mark.parametrize("answers", [{}, {"username": ""}])
+def test_no_user_name_at_all_fails(answers):
+    peer = EapPeer(RecordingMethod(username=None))
+    peer.receive(request(3, b"\x01"), CONTEXT)
+    step = peer.supply_answers(Answers(answers))
+    assert isinstance(step, Failed)
+    assert "--user" in str(step.error)
+
+
+def test_a_user_name_that_does_not_fit_fails():
+    step = EapPeer(RecordingMethod(username="a" * 65_536)).receive(request(3, b"\x01"), CONTEXT)
+    assert isinstance(step, Failed)
+    assert isinstance(step.error, LoginFailed)
+
+
+def test_notification_is_shown_harmless_and_acknowledged():
+    peer = EapPeer(RecordingMethod())
+    assert peer.receive(request(5, b"\x02", b"soon \x1b[2J down"), CONTEXT) == response(5, b"\x02")
+    assert peer.take_notices() == ("soon \N{REPLACEMENT CHARACTER}[2J down",)
+    assert peer.take_notices() == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ours", "nak"),
+    [
+        (b"\x1a", EXPANDED, (b"\x03", b"\xfe")),
+        (b"\xff", EXPANDED, (b"\x03", b"\xfe")),
+        (b"\x1a", b"\x0d", (b"\x03", b"\x0d")),
+        (bytes.fromhex("fe0000a100000001"), EXPANDED, (bytes.fromhex("fe00000000000003"), EXPANDED)),
+        (EXPANDED, b"\x0d", (bytes.fromhex("fe00000000000003"), bytes.fromhex("fe0000000000000d"))),
+    ],
+)
+def test_another_method_is_refused_with_nak(wanted, ours, nak):
+    method = RecordingMethod(ours)
+    assert EapPeer(method).receive(request(2, wanted, b"challenge"), CONTEXT) == response(2, *nak)
+    assert method.seen == []
+
+
+def test_failure_after_a_nak_names_the_method_that_the_gateway_wants():
+    peer = EapPeer(RecordingMethod())
+    peer.receive(request(2, b"\x1a"), CONTEXT)
+    step = peer.receive(bytes.fromhex("04020004"), CONTEXT)
+    assert isinstance(step, Failed)
+    assert isinstance(step.error, GatewayRefused)
+    assert "EAP-MSCHAPv2" in str(step.error)
+
+
+def test_success_and_failure_carry_the_identifier_of_the_last_response():
+    peer = EapPeer(RecordingMethod())
+    peer.receive(request(4, EXPANDED), CONTEXT)
+    assert peer.receive(bytes.fromhex("03050004"), CONTEXT) is None
+    assert peer.receive(bytes.fromhex("04030004"), CONTEXT) is None
+    assert peer.receive(bytes.fromhex("03040004"), CONTEXT) == Succeeded(None)
+
+
+def test_the_response_after_a_signature_counts_as_the_last_one():
+    peer = EapPeer(RecordingMethod())
+    assert peer.receive(request(9, EXPANDED, b"sign"), CONTEXT) == Sign(b"octets", "sha256")
+    assert peer.supply_signature(b"sig") == response(9, EXPANDED, b"sig")
+    assert peer.receive(bytes.fromhex("03090004"), CONTEXT) == Succeeded(None)
+
+
+def test_failure_has_the_words_of_the_method():
+    peer = EapPeer(RecordingMethod())
+    step = peer.receive(bytes.fromhex("04010004"), CONTEXT)
+    assert isinstance(step, Failed)
+    assert str(step.error) == "the method's words"
+
+
+def test_a_repeated_request_gets_the_same_response_and_is_not_processed_again():
+    method = RecordingMethod()
+    peer = EapPeer(method)
+    first = peer.receive(request(1, EXPANDED, b"abc"), CONTEXT)
+    assert peer.receive(request(1, EXPANDED, b"abc"), CONTEXT) is first
+    assert len(method.seen) == 1
+
+
+@pytest.mark.parametrize("identifier", [1, 200])
+def test_another_request_is_new_whatever_its_identifier(identifier):
+    method = RecordingMethod()
+    peer = EapPeer(method)
+    peer.receive(request(1, EXPANDED, b"abc"), CONTEXT)
+    assert peer.receive(request(identifier, EXPANDED, b"xyz"), CONTEXT) == response(identifier, EXPANDED, b"zyx")
+
+
+def test_requests_are_bounded():
+    peer = EapPeer(RecordingMethod())
+    steps = [peer.receive(request(n % 256, EXPANDED, bytes([n % 256])), CONTEXT) for n in range(MAX_REQUESTS + 1)]
+    assert all(isinstance(step, Send) for step in steps[:-1])
+    assert isinstance(steps[-1], Failed)
+    assert f"more than {MAX_REQUESTS}" in str(steps[-1].error)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        bytes.fromhex("0101ffff01"),
+        bytes.fromhex("09010004"),
+        EapPacket(Code.RESPONSE, 1, EXPANDED).encode(),
+        request(1, b"\x00"),
+        request(1, b"\x03", b"\x1a"),
+        request(1, bytes.fromhex("fe00000000000003")),
+    ],
+)
+def test_what_breaks_a_rule_ends_in_one_protocol_error(data):
+    step = EapPeer(RecordingMethod()).receive(data, CONTEXT)
+    assert isinstance(step, Failed)
+    assert isinstance(step.error, ProtocolError)
+    assert step.error.exit_code is ExitCode.PROTOCOL
+
+
+@given(st.lists(st.binary(max_size=30), max_size=4))
+def test_arbitrary_bytes_never_raise(packets):
+    peer = EapPeer(RecordingMethod())
+    for data in packets:
+        step = peer.receive(data, CONTEXT)
+        assert step is None or isinstance(step, (Send, Ask, Sign, Succeeded, Failed))
+
+
+def test_the_failure_can_be_asked_for_when_ike_auth_itself_is_refused():
+    assert str(EapPeer(RecordingMethod()).fail()) == "the method's words"
