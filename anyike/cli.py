@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 """128 + SIGINT, as shells know it: interrupted before there was anything to undo."""
 
+_STANDARD_INPUT = 0
+
 _EPILOG = """\
 Passwords are never taken from the command line: they are asked for, or read by --passwd-on-stdin.
 A profile is /etc/anyike/NAME.toml, then ~/.config/anyike/NAME.toml; it wins over a host of that name.
@@ -116,7 +118,7 @@ def _run(arguments: argparse.Namespace, name: str, settings: Settings, on_establ
     from anyike.terminal import Terminal  # noqa: PLC0415
 
     console = None if arguments.non_inter else open_console()
-    filler = FormFiller(settings.login.user, console, sys.__stdin__.fileno() if arguments.passwd_on_stdin else None)
+    filler = FormFiller(settings.login.user, console, _STANDARD_INPUT if arguments.passwd_on_stdin else None)
     ui = Terminal(filler, _verbosity(arguments), on_established)
     with profile_lock(name), pid_file(arguments.pid_file and arguments.pid_file.absolute()):
         return asyncio.run(connect(settings, name, ui))
@@ -142,7 +144,7 @@ def _run_detachable(arguments: argparse.Namespace, name: str, settings: Settings
         if not detached:
             raise
         expected = isinstance(error, AnyikeError)
-        logging.getLogger(__name__).error("%s: %s", name, error, exc_info=not expected)
+        logging.getLogger(__name__).error("%s: %s", name, error, exc_info=not expected)  # noqa: TRY400  no trace of those
         return error.exit_code if isinstance(error, AnyikeError) else ExitCode.INTERNAL
 
 
@@ -163,8 +165,8 @@ def _cleanup(arguments: argparse.Namespace) -> int:
             print(f"{journal.stem}: {undo(journal).value}")
         except AnyikeError as error:
             failures.append(error)
-    for error in failures[1:]:
-        _complain(str(error))
+    for failure in failures[1:]:
+        _complain(str(failure))
     if failures:
         raise failures[0]
     return ExitCode.OK

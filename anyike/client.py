@@ -252,6 +252,7 @@ class _Client:
             mtu=self._mtu(established, host.outer_mtu(attempt.remote[0], mark)),
             split_include=established.configuration.split_include or established.configuration.subnets,
             split_exclude=established.configuration.split_exclude,
+            ipv6_enabled=host.ipv6_enabled(self._data_path.interface),
         )
         plan = make_plan(wishes, journal.table, mark)
         host.apply(plan)

@@ -61,6 +61,7 @@ def run_in_background(run: Callable[[Callable[[], None]], int]) -> int:
 
 def _detach(writer: int) -> None:
     os.setsid()
+    os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)

@@ -45,8 +45,9 @@ class Sha1SignatureRefused(GatewayNotTrusted):
 
     def __init__(self) -> None:
         super().__init__(
-            "the gateway signed its AUTH payload with SHA-1, which can be forged by a capable attacker; "
-            "set allow_sha1_signature = true only if you accept that risk for this gateway"
+            "the gateway signed its AUTH payload with SHA-1, which can be forged by a capable attacker. Set "
+            "ike.signature_hash_algorithms = true to ask it for a better hash (strongSwan needs that), or "
+            "gateway.allow_sha1_signature = true if you accept the risk for this gateway"
         )
 
 

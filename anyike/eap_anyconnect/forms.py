@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -40,10 +41,9 @@ def read_form(auth: etree._Element, error: str) -> Form | None:
     if form is None:
         return None
     fields = [field for element in form for field in _read_field(element)]
-    names = [field.name for field in fields]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DecodeError(f"XML: the form has more than one field {repeated[0]!r}")
+    for name, count in Counter(field.name for field in fields).items():
+        if count > 1:
+            raise DecodeError(f"XML: the form has {count} fields named {name!r}")
     return Form(
         id=printable_line(auth.get("id", "")),
         title=shown_text(auth.find("title")),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from lxml import etree
 
 from anyike.eap_anyconnect.xml_reader import Child, XmlDocument, read_xml
 from anyike.text import printable
 from anyike.wire import DecodeError
+
+# Implementation: what a log line or an error may quote of a document's names (observed: 6 names of 20 characters).
+MAX_NAMES = 20
+MAX_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,9 @@ class GatewayDocument:
         return self.root.findtext(path, "").strip()
 
     def child_names(self) -> list[str]:
-        """The names of the root's children and of what `<auth>` holds, safe to show."""
-        return [printable(element.tag) for element in (*self.root, *self.root.iterfind("auth/*"))]
+        """The names of the root's children and of what `<auth>` holds, safe to show; the first MAX_NAMES of them."""
+        elements = chain(self.root, self.root.iterfind("auth/*"))
+        return [printable(element.tag[:MAX_NAME]) for element in islice(elements, MAX_NAMES)]
 
 
 def read_document(data: bytes) -> GatewayDocument:
@@ -38,7 +44,7 @@ def read_document(data: bytes) -> GatewayDocument:
     kind = document.root.get("type")
     if document.root.tag != "config-auth" or not kind:
         raise DecodeError("XML: the root is not <config-auth> with a type")
-    return GatewayDocument(printable(kind), document.root, _opaque(document))
+    return GatewayDocument(printable(kind[:MAX_NAME]), document.root, _opaque(document))
 
 
 def message_text(element: etree._Element | None) -> str:

@@ -168,7 +168,7 @@ class AnyConnectEap:
             return self._show(identifier, form)
         if document.find("auth/authentication-complete") is not None:
             return self._send_reply(identifier, [], None)
-        demands = ", ".join(document.child_names()[:20])
+        demands = ", ".join(document.child_names())
         raise LoginFailed(f"The gateway asks for something that anyike does not know (its message holds: {demands}).")
 
     def _remember(self, document: GatewayDocument) -> None:

@@ -205,7 +205,7 @@ class Connection:
                 self._leave(None, now)
             case State.AUTH if not self._window.outstanding and self._auth is not None:
                 self._say_goodbye(Goodbye.NOTIFY, None, now)
-            case State.DELETING:
+            case State.DELETING | State.CLOSED:
                 pass
             case _:
                 self._terminate(None)

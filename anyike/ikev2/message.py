@@ -13,6 +13,9 @@ from anyike.wire import DecodeError, Reader, Writer
 MAX_PAYLOADS = 100
 """Implementation limit: a long certificate chain and all notifies of a chatty gateway are fewer than 40."""
 
+CONTAINERS = frozenset({PayloadType.SK, PayloadType.SKF, PayloadType.CISCO_FRAGMENT})
+"""Payloads that hold a message instead of being part of one: the only one of a message is unwrapped before its payloads are read."""
+
 GENERIC_HEADER = 4
 CRITICAL = 0x80
 
@@ -138,6 +141,8 @@ def decode_payloads(first: int, data: bytes, base: int = HEADER_LENGTH) -> tuple
     while following != PayloadType.NONE:
         if len(payloads) == MAX_PAYLOADS:
             reader.fail(f"more than {MAX_PAYLOADS} payloads")
+        if following in CONTAINERS:
+            raise InvalidSyntax(f"payload {PayloadType(following).name} has no place among these", reader.offset)
         kind, following, flags, body = following, *split_payload(reader)
         readable = READABLE.get(kind)
         if readable is None and flags & CRITICAL:

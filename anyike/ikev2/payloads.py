@@ -17,8 +17,7 @@ from anyike.wire import Reader, Writer
 
 MAX_PROPOSALS = 64
 MAX_TRANSFORMS = 128
-MAX_SELECTORS = 255
-"""Implementation limits: far more than any gateway sends, few enough to be cheap. A TS payload counts its selectors in a byte."""
+"""Implementation limits: far more than any gateway sends, few enough to be cheap."""
 
 MORE_FOLLOW = 2
 """Value of the "last substructure" byte of a proposal that is not the last."""

@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from anyike.ikev2.constants import ExchangeType, NotifyType, PayloadType
-from anyike.ikev2.message import InvalidSyntax, UnsupportedCriticalPayload
+from anyike.ikev2.constants import ExchangeType, NotifyType, PayloadType, name_of
+from anyike.ikev2.message import MAX_PAYLOADS, InvalidSyntax, UnsupportedCriticalPayload
 from anyike.ikev2.payloads import Notify, Payload, UnknownPayload, VendorId
 from anyike.wire import DecodeError
-
-MANY = 100
-"""As many as a message can hold."""
 
 ANYWHERE = (Notify, VendorId, UnknownPayload)
 
@@ -28,7 +25,7 @@ class Count:
 
 
 OPTIONAL = Count(0, 1)
-LIST = Count(0, MANY)
+LIST = Count(0, MAX_PAYLOADS)
 
 RULES: dict[tuple[int, bool], dict[int, Count]] = {
     # (exchange, is a response): payload type -> how often. Error responses hold less, so SA, KE and Nonce are not demanded here.
@@ -71,7 +68,10 @@ def check(exchange: int, payloads: Iterable[Payload], *, is_response: bool) -> N
     Raises:
         InvalidSyntax: a payload that has no place here, is missing, or stands too often.
     """
-    allowed = RULES[exchange, is_response]
+    allowed = RULES.get((exchange, is_response))
+    if allowed is None:
+        kind = "response" if is_response else "request"
+        raise InvalidSyntax(f"a gateway sends no {name_of(ExchangeType, exchange)} {kind}")
     seen: dict[int, int] = {}
     for payload in payloads:
         if isinstance(payload, ANYWHERE):
@@ -89,6 +89,5 @@ def check(exchange: int, payloads: Iterable[Payload], *, is_response: bool) -> N
 
 def notify_for(error: DecodeError) -> Notify:
     """What the sender of a request that broke a rule is told (RFC 7296 2.21.2)."""
-    if isinstance(error, UnsupportedCriticalPayload):
-        return Notify(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes([error.type]))
-    return Notify(NotifyType.INVALID_SYNTAX)
+    data = bytes([error.type]) if isinstance(error, UnsupportedCriticalPayload) else b""
+    return Notify(getattr(error, "notify", NotifyType.INVALID_SYNTAX), data)

@@ -70,7 +70,8 @@ class Packet:
 
 
 Line = bytes | Packet
-Step = Line | Callable[[Reply], Line]
+Branch = Callable[[Reply], "list[Step]"]
+Step = Line | Branch
 
 
 def document(kind: str, body: bytes = b"") -> bytes:
@@ -112,7 +113,10 @@ SAY_SUCCESS = Packet(lambda identifier: bytes([SUCCESS, identifier, 0, 4]))
 
 
 class ScriptedLogin:
-    """Says its lines in turn; a callable line sees the client's Response first. Success follows the last one."""
+    """Says its lines in turn: a document, a packet, or a branch that reads the Response and gives the lines to say instead.
+
+    Success follows the last one.
+    """
 
     def __init__(self, lines: Sequence[Step]) -> None:
         self._lines = list(lines)
@@ -137,9 +141,10 @@ class ScriptedLogin:
 
     def _next(self, reply: Reply | None) -> bytes:
         line = self._lines.pop(0) if self._lines else SAY_SUCCESS
-        if callable(line):
+        while not isinstance(line, bytes | Packet):
             assert reply is not None
-            line = line(reply)
+            self._lines[:0] = line(reply)
+            line = self._lines.pop(0)
         if isinstance(line, bytes):
             line = say(tlv(0, line))
         packet = line.make(self._identifier + 1)
@@ -154,29 +159,15 @@ class ScriptedLogin:
 def password_login(user: str = "ada", password: str = "secret", *, filler: bytes = b"") -> ScriptedLogin:
     """hello, the form until the password is right (three tries), complete."""
 
-    def judge(tries_left: int) -> Callable[[Reply], Line]:
-        def step(reply: Reply) -> Line:
+    def judge(tries_left: int) -> Branch:
+        def branch(reply: Reply) -> list[Step]:
             if (reply.text("auth/username"), reply.text("auth/password")) == (user, password):
-                login.insert(COMPLETE)
-                return login.pop()
+                return [COMPLETE]
             if not tries_left:
-                return SAY_FAILURE
-            login.insert(judge(tries_left - 1))
-            return login_form(error=b'<error id="13" param1="" param2="">Login failed.</error>', filler=filler)
+                return [SAY_FAILURE]
+            error = b'<error id="13" param1="" param2="">Login failed.</error>'
+            return [login_form(error=error, filler=filler), judge(tries_left - 1)]
 
-        return step
+        return branch
 
-    login = _Branching([HELLO, login_form(filler=filler), judge(2)])
-    return login
-
-
-class _Branching(ScriptedLogin):
-    """A script whose lines depend on what the client said."""
-
-    def insert(self, line: Step) -> None:
-        self._lines.insert(0, line)
-
-    def pop(self) -> Line:
-        line = self._lines.pop(0)
-        assert not callable(line)
-        return line
+    return ScriptedLogin([HELLO, login_form(filler=filler), judge(2)])

@@ -367,6 +367,18 @@ def test_as_many_groups_as_one_packet_holds(dialogue):
     assert len(step.form.fields[0].options) == 2_600
 
 
+def test_as_many_fields_as_one_packet_holds(dialogue):
+    fields = b"".join(b'<input type="text" name="f%d"/>' % n for n in range(1_900))
+    step = dialogue.says(login(fields))
+    assert len(asked(step)) == 1_900
+    assert len(dialogue.answers(**{name: "x" for name in asked(step)}).answers) == 1_900
+
+
+def test_an_error_quotes_a_few_short_names_only(dialogue):
+    assert len(error_of(dialogue.says(b"<a/>" * 5_000), LoginFailed)) < 200
+    assert len(error_of(Dialogue().says(b"", "x" * 60_000), ProtocolError)) < 200
+
+
 def test_labels_and_messages_cannot_drive_the_terminal(dialogue):
     fields = '<input type="text" name="username" label="a&#x9b;2J\N{RIGHT-TO-LEFT OVERRIDE}b"/>'.encode()
     step = dialogue.says(login(fields, inside=b"<error>&#x9d;0;title&#x85;</error>"))

@@ -1,0 +1,366 @@
+"""A gateway in one process: the responder of one IKE SA, message in, messages out, no socket and no clock.
+
+It speaks AnyConnect EAP by a script. Everything it derives it derives with `tests.fakes.keys`; `Tamper` lets a test change
+whatever it says, before and after protection. A loopback server would keep one `Gateway` per SPIi and add the non-ESP marker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tests.fakes import wire
+from tests.fakes.fragments import Collected, cut_cisco, pieces
+from tests.fakes.keys import (
+    Algorithms,
+    IkeKeys,
+    NotAuthentic,
+    exchange_keys,
+    icv_length,
+    iv_length,
+    pad,
+    protect,
+    unpad,
+    unprotect,
+)
+from tests.fakes.pki import HOST, Credential, gateway_credential
+from tests.fakes.script import FAILURE, SUCCESS, Authenticator
+from tests.fakes.wire import Header, Payload, Proposal
+
+Address = tuple[str, int]
+
+INVALID_KE, NO_PROPOSAL, AUTHENTICATION_FAILED = 17, 14, 24
+COOKIE, NAT_SOURCE, NAT_DESTINATION, FRAGMENTATION = 16390, 16388, 16389, 16430
+VENDOR_FRAGMENTATION = bytes.fromhex("4048b7d56ebce88525e7de7f00d6c2d3")
+ESP_SPI = 0xC0FFEE01
+
+
+class Step(StrEnum):
+    """Which message of the gateway it is."""
+
+    INIT = "IKE_SA_INIT"
+    PROOF = "IKE_AUTH with certificate"
+    LOGIN = "IKE_AUTH with EAP"
+    SUCCESS = "IKE_AUTH with EAP-Success"
+    FINAL = "last IKE_AUTH"
+    ANSWER = "response to INFORMATIONAL"
+    REQUEST = "request of the gateway"
+
+
+@dataclass
+class Tamper:
+    """What a test changes: the payloads, their bytes with the first one's type, the finished messages."""
+
+    payloads: Callable[[Step, list[Payload]], list[Payload]] = lambda _step, payloads: payloads
+    chain: Callable[[Step, int, bytes], tuple[int, bytes]] = lambda _step, first, data: (first, data)
+    messages: Callable[[Step, list[bytes]], list[bytes]] = lambda _step, messages: messages
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How this gateway is set up.
+
+    `groups`: Diffie-Hellman groups in order of preference, empty takes the client's. `auth`: "prf", "sha1", "rfc7427", "ecdsa".
+    `nat`: "none" seen, "gateway" behind one, "client" behind one, "silent" without detection. `fragmentation`: what is announced
+    and used, "ietf", "cisco" or "off".
+    """
+
+    groups: tuple[int, ...] = ()
+    cookie: bytes = b""
+    auth: str = "prf"
+    credential: Credential | None = None
+    identity: bytes = b"\x02\0\0\0" + HOST.encode()
+    nat: str = "none"
+    fragmentation: str = "ietf"
+    fragment_size: int = 1200
+    ts_i: tuple[str, ...] = ("10.9.0.7/32",)
+    ts_r: tuple[str, ...] = ("0.0.0.0/0",)
+    attributes: tuple[tuple[int, bytes], ...] = (
+        (1, bytes([10, 9, 0, 7])),
+        (3, bytes([10, 9, 0, 1])),
+        (28674, b"example.com"),
+    )
+
+
+@dataclass
+class Journal:
+    """What the gateway saw and did, for assertions and failing tests."""
+
+    lines: list[str] = field(default_factory=list)
+    requests: list[tuple[int, int]] = field(default_factory=list)
+    responses: list[tuple[int, list[Payload]]] = field(default_factory=list)
+    ignored: int = 0
+    client_authentic: bool | None = None
+    deleted: bool = False
+    last_payloads: list[Payload] = field(default_factory=list)
+
+
+class Gateway:
+    """The responder of one IKE SA."""
+
+    def __init__(
+        self,
+        login: Authenticator,
+        profile: Profile | None = None,
+        tamper: Tamper | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.profile = profile or Profile()
+        self.tamper = tamper or Tamper()
+        self.login = login
+        self.journal = Journal()
+        self.random = random
+        self.spi_i = bytes(8)
+        self.spi_r = b"\x01" + random(7)
+        self.keys: IkeKeys | None = None
+        self.child_keys: list[bytes] = []
+        self.client_spi = 0
+        self.client_sees_cisco = False
+        self._nr = random(32)
+        self._ni = b""
+        self._init_request = self._init_response = b""
+        self._identity_i = b""
+        self._esp_offer: list[Proposal] = []
+        self._expected = 0
+        self._cache: dict[int, tuple[bytes, list[bytes]]] = {}
+        self._own_id = 0
+        self._counter = 0
+        self._collected = Collected()
+
+    # --- what comes in -------------------------------------------------------------------------------------------------
+
+    def receive(self, message: bytes, source: Address, local: Address) -> list[bytes]:
+        """Handle one IKE message without its non-ESP marker; the messages to send back."""
+        try:
+            header = wire.read_header(message)
+            if header.exchange == wire.IKE_SA_INIT and header.message_id == 0 and not header.is_response:
+                return self._receive_init(header, message, source, local)
+            if self.keys is None or (header.spi_i, header.spi_r) != (self.spi_i, self.spi_r):
+                raise ValueError("unknown SPIs")
+            return self._receive_protected(header, message)
+        except (ValueError, IndexError, KeyError, NotAuthentic) as error:
+            self.journal.ignored += 1
+            self.journal.lines.append(f"ignored {message[:28].hex()}: {error!r}")
+            return []
+
+    def _receive_init(self, header: Header, message: bytes, source: Address, local: Address) -> list[bytes]:
+        if message == self._init_request:
+            return self._cache[0][1]
+        if self.keys is not None:
+            raise ValueError("a second IKE_SA_INIT")
+        self.journal.requests.append((header.exchange, 0))
+        payloads = wire.unchain(header.next_payload, message[wire.HEADER :])
+        notifies = wire.notifies(payloads)
+        self.journal.last_payloads = payloads
+        if self.profile.cookie and notifies.get(COOKIE) != self.profile.cookie:
+            return self._unprotected(header, [wire.notify(COOKIE, self.profile.cookie)], bytes(8))
+        proposal, group = self._choose(wire.read_proposals(wire.one(payloads, wire.SA).body))
+        key_exchange = wire.one(payloads, wire.KE).body
+        if int.from_bytes(key_exchange[:2], "big") != group:
+            return self._unprotected(header, [wire.notify(INVALID_KE, group.to_bytes(2, "big"))], bytes(8))
+        public, secret = exchange_keys(group, key_exchange[4:], self.random)
+        self.spi_i, self._ni = header.spi_i, wire.one(payloads, wire.NONCE).body
+        answer = [
+            Payload(wire.SA, proposal.encode()),
+            Payload(wire.KE, group.to_bytes(2, "big") + bytes(2) + public),
+            Payload(wire.NONCE, self._nr),
+            *self._nat_detection(source, local),
+        ]
+        vendors = {payload.body for payload in payloads if payload.type == wire.VENDOR}
+        self.client_sees_cisco = VENDOR_FRAGMENTATION in vendors
+        if self.profile.fragmentation == "ietf":
+            answer.append(wire.notify(FRAGMENTATION))
+        if self.profile.fragmentation == "cisco":
+            answer.append(Payload(wire.VENDOR, VENDOR_FRAGMENTATION))
+        self._init_request = message
+        messages = self._unprotected(header, answer, self.spi_r)
+        self._init_response = messages[0] if messages else b""
+        self._cache[0] = (message, messages)
+        algorithms = Algorithms.of(proposal)
+        self.keys = IkeKeys.derive(algorithms, secret, self._ni + self._nr, self.spi_i + self.spi_r)
+        self._expected = 1
+        return messages
+
+    def _choose(self, offered: Sequence[Proposal]) -> tuple[Proposal, int]:
+        """The first proposal, of each kind the first transform; the group by our own preference."""
+        proposal = offered[0]
+        groups = [identifier for kind, identifier, _ in proposal.transforms if kind == wire.DH]
+        group = next((group for group in self.profile.groups), groups[0])
+        first: dict[int, tuple[int, int, int]] = {}
+        for transform in proposal.transforms:
+            first.setdefault(transform[0], transform)
+        first[wire.DH] = (wire.DH, group, 0)
+        return Proposal(proposal.number, proposal.protocol, b"", tuple(first.values())), group
+
+    def _nat_detection(self, source: Address, local: Address) -> list[Payload]:
+        if self.profile.nat == "silent":
+            return []
+        ours = self._nat_hash(("192.0.2.99", 500) if self.profile.nat == "gateway" else local)
+        theirs = self._nat_hash(("192.0.2.98", 1024) if self.profile.nat == "client" else source)
+        return [wire.notify(NAT_SOURCE, ours), wire.notify(NAT_DESTINATION, theirs)]
+
+    def _nat_hash(self, address: Address) -> bytes:
+        data = self.spi_i + self.spi_r + wire.address_bytes(address[0]) + address[1].to_bytes(2, "big")
+        return hashlib.sha1(data).digest()
+
+    def _unprotected(self, header: Header, payloads: list[Payload], spi_r: bytes) -> list[bytes]:
+        first, content = wire.chain(self.tamper.payloads(Step.INIT, payloads))
+        first, content = self.tamper.chain(Step.INIT, first, content)
+        return self.tamper.messages(Step.INIT, [header.reply(spi_r).message(first, content)])
+
+    def _receive_protected(self, header: Header, message: bytes) -> list[bytes]:
+        if header.next_payload == wire.CISCO_FRAGMENT:
+            number, last = message[wire.HEADER + 6], message[wire.HEADER + 7]
+            whole = self._collected.add(
+                header.message_id, number, number if last else 0, message[wire.HEADER + 8 :]
+            )
+            return self.receive_whole(whole) if whole else []
+        if header.next_payload == wire.SKF:
+            number, total = (int.from_bytes(message[at : at + 2], "big") for at in (32, 34))
+            known = self._cache.get(header.message_id)
+            if known and header.message_id < self._expected:
+                return known[1] if number == 1 else []
+            content = self._open(message, 36)
+            if number == 1:
+                self._first_inner = message[28]
+            whole = self._collected.add(header.message_id, number, total, content)
+            return self._handle(header, self._first_inner, whole, message) if whole else []
+        return self.receive_whole(message)
+
+    def receive_whole(self, message: bytes) -> list[bytes]:
+        """One message with an SK payload."""
+        header = wire.read_header(message)
+        if header.next_payload != wire.SK:
+            raise ValueError("not protected")
+        known = self._cache.get(header.message_id)
+        if known and not header.is_response and header.message_id < self._expected:
+            return known[1] if known[0] == message else []
+        return self._handle(header, message[28], self._open(message, 32), message)
+
+    def _handle(self, header: Header, first: int, content: bytes, message: bytes) -> list[bytes]:
+        payloads = wire.unchain(first, content)
+        self.journal.last_payloads = payloads
+        if header.is_response:
+            self.journal.responses.append((header.message_id, payloads))
+            return []
+        if header.message_id != self._expected:
+            raise ValueError(f"message ID {header.message_id}, {self._expected} expected")
+        self.journal.requests.append((header.exchange, header.message_id))
+        self._expected += 1
+        step, answer = self._answer(header, payloads)
+        messages = self.protect(step, header.reply(self.spi_r), answer)
+        self._cache[header.message_id] = (message, messages)
+        return messages
+
+    # --- what it says --------------------------------------------------------------------------------------------------
+
+    def _answer(self, header: Header, payloads: list[Payload]) -> tuple[Step, list[Payload]]:
+        if header.exchange == wire.INFORMATIONAL:
+            self.journal.deleted |= wire.one(payloads, wire.DELETE) is not None
+            return Step.ANSWER, []
+        eap, auth = wire.one(payloads, wire.EAP), wire.one(payloads, wire.AUTH)
+        if eap is not None:
+            packet = self.login.receive(eap.body)
+            over = packet[0] in (SUCCESS, FAILURE)
+            return Step.SUCCESS if over else Step.LOGIN, [Payload(wire.EAP, packet)]
+        if auth is not None:
+            return Step.FINAL, self._conclude(auth.body)
+        return Step.PROOF, self._prove(payloads)
+
+    def _prove(self, payloads: list[Payload]) -> list[Payload]:
+        self._identity_i = wire.one(payloads, wire.IDI).body
+        self._esp_offer = wire.read_proposals(wire.one(payloads, wire.SA).body)
+        credential = self.profile.credential or gateway_credential("ecdsa" if self.profile.auth == "ecdsa" else "rsa")
+        keys = self._keys
+        octets = self._responder_octets()
+        method, signature = credential.sign(self.profile.auth, octets, keys.hash_name)
+        return [
+            Payload(wire.IDR, self.profile.identity),
+            Payload(wire.CERT, b"\x04" + credential.certificate),
+            Payload(wire.AUTH, bytes([method, 0, 0, 0]) + signature),
+            Payload(wire.EAP, self.login.begin(self._identity_i)),
+        ]
+
+    def _responder_octets(self) -> bytes:
+        from tests.fakes.keys import prf
+
+        keys = self._keys
+        return self._init_response + self._ni + prf(keys.hash_name, keys.sk_pr, self.profile.identity)
+
+    def _conclude(self, auth: bytes) -> list[Payload]:
+        keys = self._keys
+        expected = keys.shared_key_mic(keys.sk_pi, self._init_request, self._nr, self._identity_i)
+        self.journal.client_authentic = auth == b"\x02\0\0\0" + expected
+        if not self.journal.client_authentic:
+            return [wire.notify(AUTHENTICATION_FAILED)]
+        mine = keys.shared_key_mic(keys.sk_pr, self._init_response, self._ni, self.profile.identity)
+        offer = self._esp_offer[0]
+        first: dict[int, tuple[int, int, int]] = {}
+        for transform in offer.transforms:
+            first.setdefault(transform[0], transform)
+        self.client_spi = int.from_bytes(offer.spi, "big")
+        chosen = Proposal(offer.number, wire.PROTOCOL_ESP, ESP_SPI.to_bytes(4, "big"), tuple(first.values()))
+        self.child_keys = keys.child(Algorithms.of(chosen), self._ni + self._nr)
+        return [
+            Payload(wire.AUTH, b"\x02\0\0\0" + mine),
+            wire.configuration(*self.profile.attributes),
+            Payload(wire.SA, chosen.encode()),
+            wire.selectors(wire.TSI, *self.profile.ts_i),
+            wire.selectors(wire.TSR, *self.profile.ts_r),
+        ]
+
+    def request(self, exchange: int, payloads: Sequence[Payload] = ()) -> list[bytes]:
+        """A request that the gateway starts itself, with its next message ID."""
+        header = Header(self.spi_i, self.spi_r, 0, exchange, 0, self._own_id)
+        self._own_id += 1
+        return self.protect(Step.REQUEST, header, list(payloads))
+
+    # --- protection ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _keys(self) -> IkeKeys:
+        assert self.keys is not None
+        return self.keys
+
+    def protect(self, step: Step, header: Header, payloads: list[Payload]) -> list[bytes]:
+        """The finished messages, cut as the profile says."""
+        first, content = wire.chain(self.tamper.payloads(step, payloads))
+        first, content = self.tamper.chain(step, first, content)
+        whole = self._sealed(header, wire.SK, first, b"", content)
+        limit = self.profile.fragment_size
+        messages = [whole]
+        if len(whole) > limit and self.profile.fragmentation == "cisco":
+            messages = cut_cisco(header, whole, limit)
+        elif len(whole) > limit and self.profile.fragmentation == "ietf":
+            parts = pieces(content, limit - 100)
+            messages = [
+                self._sealed(
+                    header,
+                    wire.SKF,
+                    first if number == 1 else 0,
+                    number.to_bytes(2, "big") + len(parts).to_bytes(2, "big"),
+                    part,
+                )
+                for number, part in enumerate(parts, 1)
+            ]
+        return self.tamper.messages(step, messages)
+
+    def _sealed(self, header: Header, kind: int, first: int, numbers: bytes, content: bytes) -> bytes:
+        keys = self._keys
+        algorithms = keys.algorithms
+        plain = pad(algorithms, content)
+        size = iv_length(algorithms)
+        self._counter += 1
+        iv = self._counter.to_bytes(8, "big") if algorithms.aead else self.random(size)
+        length = 4 + len(numbers) + size + len(plain) + icv_length(algorithms)
+        # The header's length covers what is not there yet; it is additional data of the protection.
+        frame = header.message(kind, bytes([first, 0]) + length.to_bytes(2, "big") + numbers + bytes(length - 4 - len(numbers)))
+        aad = frame[: wire.HEADER + 4 + len(numbers)]
+        return aad + protect(algorithms, keys.sk_er, keys.sk_ar, iv, plain, aad)
+
+    def _open(self, message: bytes, start: int) -> bytes:
+        keys = self._keys
+        return unpad(unprotect(keys.algorithms, keys.sk_ei, keys.sk_ai, message[start:], message[:start]))
