@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,16 +35,23 @@ _MAC_ADDRESS = re.compile(r"[0-9a-fA-F]{2}([-:][0-9a-fA-F]{2}){5}")
 _MAX_HOST_NAME = 253
 _MAX_INTERFACE_BYTES = 15
 
-ID_TYPES = {"ipv4": 1, "fqdn": 2, "user-fqdn": 3, "email": 3, "ipv6": 5, "key-id": 11, "anyconnect": 201}
+ID_TYPES = {"anyconnect": 201, "key-id": 11, "fqdn": 2, "user-fqdn": 3, "email": 3, "ipv4": 1, "ipv6": 5}
 """ID types (RFC 7296 3.5) by the names that a profile may use; AnyConnect's is of the private range."""
 
 
 def _host(value: str) -> str:
-    if ":" in value or value.replace(".", "").isdecimal():
-        ip_address(value)
-    elif len(value) > _MAX_HOST_NAME or not _HOST_NAME.fullmatch(value):
-        raise ValueError("must be a host name or an IP address alone, without https://, port or path")
-    return value
+    looks_like_address = ":" in value or value.replace(".", "").isdecimal()
+    is_name = len(value) <= _MAX_HOST_NAME and _HOST_NAME.fullmatch(value)
+    if _is_address(value) if looks_like_address else is_name:
+        return value
+    raise ValueError("must be a host name or an IP address alone, without https://, port or path")
+
+
+def _is_address(value: str, kinds: tuple[type, ...] = (IPv4Address, IPv6Address)) -> bool:
+    try:
+        return isinstance(ip_address(value), kinds)
+    except ValueError:
+        return False
 
 
 def _pin(value: str) -> str:
@@ -68,6 +75,12 @@ def _esp_proposal(value: str) -> str:
         parse_esp(value)
     except InvalidProposal as error:
         raise ValueError(str(error)) from None
+    return value
+
+
+def _not_empty(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must hold at least one proposal")
     return value
 
 
@@ -108,8 +121,8 @@ File = Annotated[Path, Strict(False), AfterValidator(_from_profile)]
 Host = Annotated[str, AfterValidator(_host)]
 Pins = Annotated[tuple[Annotated[str, AfterValidator(_pin)], ...], Strict(False)]
 MacAddresses = Annotated[tuple[Annotated[str, AfterValidator(_mac_address)], ...], Strict(False)]
-IkeProposals = Annotated[tuple[Annotated[str, AfterValidator(_ike_proposal)], ...], Strict(False), Field(min_length=1)]
-EspProposals = Annotated[tuple[Annotated[str, AfterValidator(_esp_proposal)], ...], Strict(False), Field(min_length=1)]
+IkeProposals = Annotated[tuple[Annotated[str, AfterValidator(_ike_proposal)], ...], Strict(False), AfterValidator(_not_empty)]
+EspProposals = Annotated[tuple[Annotated[str, AfterValidator(_esp_proposal)], ...], Strict(False), AfterValidator(_not_empty)]
 
 
 class Section(BaseModel):
@@ -138,8 +151,9 @@ class Identity(Section):
 
     @model_validator(mode="after")
     def _check_address(self) -> Identity:
-        if self.type in ("ipv4", "ipv6") and f"ipv{ip_address(self.value).version}" != self.type:
-            raise ValueError(f"{self.value} is not an {self.type} address")
+        kinds = {"ipv4": (IPv4Address,), "ipv6": (IPv6Address,)}.get(str(self.type))
+        if kinds is not None and not _is_address(self.value, kinds):
+            raise ValueError(f"the value must be an {self.type} address")
         return self
 
 

@@ -16,6 +16,12 @@ from anyike.config import Settings
 from anyike.errors import AnyikeError, ConfigurationError, UsageError
 
 _MAX_SHOWN = 120
+_REASONS = {
+    "model_type": "must be a table of settings",
+    "path_type": "must be a file name",
+    "tuple_type": "must be a list",
+}
+"""Where pydantic's words mean Python and not TOML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ def load_settings(text: str, source: str, directory: Path, overrides: Mapping[st
         values: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from None
+    values.setdefault("gateway", {})  # so that its missing host is named
     for key, override in overrides.items():
         section, name = key.split(".")
         table = values.setdefault(section, {})
@@ -78,9 +85,7 @@ def _describe(location: tuple[int | str, ...], fault: ErrorDetails) -> str:
 def _reason(fault: ErrorDetails) -> str:
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
-    if fault["type"] in ("model_type", "model_attributes_type"):
-        return "must be a table of settings"
-    return fault["msg"].replace("Input should", "must").replace("Input is not", "is not")
+    return _REASONS.get(fault["type"]) or fault["msg"].replace("Input should", "must")
 
 
 def _allowed_beside(location: tuple[int | str, ...]) -> str:

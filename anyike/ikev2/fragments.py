@@ -1,14 +1,15 @@
 """Large messages in pieces: Cisco's payload 132 (AnyConnect-EAP notes, section 2) and the collection of RFC 7383 fragments.
 
 RFC 7383 fragments are authentic one by one, so what they say counts. Pieces of payload 132 are not: anybody can send some,
-so several candidates for one message are collected side by side, within bounds, and the integrity check of what they make up
-decides. A drop has a reason; the caller counts it.
+so forged and genuine ones are collected side by side, within bounds, and the integrity check of what they make up decides. A drop has a reason; the caller counts it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice, product
 
 from anyike.ikev2.constants import HEADER_LENGTH, PayloadType
 from anyike.ikev2.message import GENERIC_HEADER, Header, InvalidSyntax, decode_header, split_payload
@@ -17,19 +18,25 @@ from anyike.wire import DecodeError, Reader, Writer
 
 CISCO_FIELDS = 4
 LAST = 1
+LENGTH_FIELD = slice(24, 28)
+"""Where the IKE header has the length of its message."""
+
+MessageKey = tuple[bool, int]
+"""Which message of an IKE SA a fragment belongs to: (is a response, message ID)."""
 
 MAX_MESSAGE = 128 * 1024
 """Implementation limit, bytes of a reassembled message: an EAP packet of 65,535 bytes with everything around it, twice."""
 MAX_FRAGMENTS = 256
 """Implementation limit: 128 KiB in pieces of the smallest IPv4 packet that must pass (576) are fewer."""
+MAX_UNFINISHED = 4
+"""Messages collected at the same time; with windows of one request each way there are two."""
 LIFETIME = 60.0
 """Seconds after which an unfinished message is forgotten: longer than a peer's whole series of retransmissions."""
-MAX_CANDIDATES = 4
-"""Fragment IDs collected side by side, so that a forger who invents one does not displace the genuine one at once."""
-MAX_VARIANTS = 4
-"""Different contents kept for one piece number: the genuine one is among them unless a forger is faster four times."""
-MAX_COMBINATIONS = 64
-"""Messages tried from variants before a candidate is thrown away."""
+MAX_PIECES = 1024
+MAX_STORED = 4 * MAX_MESSAGE
+"""Unauthenticated pieces kept, and their bytes: enough for one message with several forged pieces to each genuine one."""
+MAX_TRIED = 16
+"""Messages that one piece may complete. Without a forger it is one; each costs an integrity check, so a forger must not buy many."""
 
 
 class FragmentDrop(StrEnum):
@@ -95,8 +102,8 @@ def decode_cisco(datagram: bytes) -> CiscoPiece:
     if header.next_payload != PayloadType.CISCO_FRAGMENT or following != PayloadType.NONE or reader.remaining:
         raise InvalidSyntax("not exactly one payload 132", HEADER_LENGTH)
     fragment_id, number, flags = body.u16("fragment ID"), body.u8("fragment number"), body.u8("fragment flags")
-    if number == 0 or not body.remaining:
-        raise InvalidSyntax("a payload 132 without number or content", HEADER_LENGTH)
+    if number == 0 or body.remaining < (HEADER_LENGTH if number == 1 else 1):
+        raise InvalidSyntax("a payload 132 without number, content or, in the first one, an IKE header", HEADER_LENGTH)
     return CiscoPiece(fragment_id, number, bool(flags & LAST), body.rest())
 
 
@@ -110,12 +117,12 @@ class _SkfSet:
 
 
 class SkfReassembler:
-    """Collects authentic fragments by message; several messages at once, keyed by the caller (direction and message ID)."""
+    """Collects authentic fragments by message."""
 
     def __init__(self) -> None:
-        self._sets: dict[tuple[bool, int], _SkfSet] = {}
+        self._sets: dict[MessageKey, _SkfSet] = {}
 
-    def add(self, key: tuple[bool, int], fragment: Fragment, now: float) -> tuple[int, bytes] | FragmentDrop | None:
+    def add(self, key: MessageKey, fragment: Fragment, now: float) -> tuple[int, bytes] | FragmentDrop | None:
         """First payload's type and the whole plaintext, None while pieces are missing, or why this one was dropped.
 
         A larger total starts over, a smaller one is ignored (RFC 7383 2.6).
@@ -125,6 +132,9 @@ class SkfReassembler:
             return FragmentDrop.TOO_MANY
         collected = self._sets.get(key)
         if collected is None or fragment.total > collected.total:
+            self.forget(key)
+            if len(self._sets) >= MAX_UNFINISHED:
+                del self._sets[next(iter(self._sets))]
             collected = self._sets[key] = _SkfSet(fragment.total, now)
         if fragment.total < collected.total:
             return FragmentDrop.SMALLER_TOTAL
@@ -142,7 +152,7 @@ class SkfReassembler:
         del self._sets[key]
         return collected.first_payload, b"".join(collected.pieces[n] for n in range(1, collected.total + 1))
 
-    def forget(self, key: tuple[bool, int]) -> None:
+    def forget(self, key: MessageKey) -> None:
         """The message was answered or given up."""
         self._sets.pop(key, None)
 
@@ -151,80 +161,65 @@ class SkfReassembler:
             del self._sets[key]
 
 
-@dataclass(slots=True)
-class _CiscoSet:
-    started: float
-    pieces: dict[int, list[tuple[bytes, bool]]] = field(default_factory=dict)
-    size: int = 0
-
-
 class CiscoReassembler:
-    """Collects pieces of payload 132, of which nothing is known to be genuine."""
+    """Collects pieces of payload 132, of which nothing is known to be genuine.
+
+    Whoever sees the genuine pieces can send others with the same numbers, before, between and after them. So all are kept
+    side by side, the oldest leave when there are too many, and what arrived last is tried first: a burst of forged pieces
+    cannot shut out the genuine ones, which the next retransmission makes the latest again.
+    """
 
     def __init__(self) -> None:
-        self._sets: dict[tuple[bool, int, int], _CiscoSet] = {}
+        self._arrivals: dict[tuple[MessageKey, CiscoPiece], float] = {}  # in the order of arrival
+        self._size = 0
 
-    def add(self, key: tuple[bool, int], datagram: bytes, now: float) -> list[bytes] | FragmentDrop:
-        """Every whole message that this piece completes (mostly none or one), for the integrity check to choose from.
-
-        `key` is direction and message ID. What was offered once is not offered again.
-        """
+    def add(self, key: MessageKey, datagram: bytes, now: float) -> list[bytes] | FragmentDrop:
+        """Every whole message that this piece completes (mostly none or one), the likeliest first, for the integrity check to choose."""
         self._prune(now)
         try:
             piece = decode_cisco(datagram)
         except DecodeError:
             return FragmentDrop.MALFORMED
-        candidate = (*key, piece.fragment_id)
-        collected = self._sets.get(candidate)
-        if collected is None:
-            self._make_room(key)
-            collected = self._sets[candidate] = _CiscoSet(now)
-        variants = collected.pieces.setdefault(piece.number, [])
-        if (piece.data, piece.last) in variants:
-            return FragmentDrop.DUPLICATE
-        if len(variants) == MAX_VARIANTS:
-            return FragmentDrop.TOO_MANY
-        if collected.size + len(piece.data) > MAX_MESSAGE:
-            return FragmentDrop.TOO_LARGE
-        variants.append((piece.data, piece.last))
-        collected.size += len(piece.data)
-        return _messages(collected, piece)
+        repeated = self._remove((key, piece))
+        while len(self._arrivals) >= MAX_PIECES or self._size + len(piece.data) > MAX_STORED:
+            self._remove(next(iter(self._arrivals)))
+        self._arrivals[key, piece] = now
+        self._size += len(piece.data)
+        latest_first = [other for of, other in reversed(self._arrivals) if of == key and other.fragment_id == piece.fragment_id]
+        messages = [whole for pieces in islice(_series(latest_first), MAX_TRIED) if (whole := _joined(pieces))]
+        return FragmentDrop.DUPLICATE if repeated and not messages else messages
 
-    def forget(self, key: tuple[bool, int]) -> None:
-        """The message was answered or given up: all its candidates go."""
-        for candidate in [candidate for candidate in self._sets if candidate[:2] == key]:
-            del self._sets[candidate]
-
-    def _make_room(self, key: tuple[bool, int]) -> None:
-        """The candidate with the least content goes: a forger has to send as much as the gateway to push it out."""
-        of_message = [candidate for candidate in self._sets if candidate[:2] == key]
-        if len(of_message) == MAX_CANDIDATES:
-            del self._sets[min(of_message, key=lambda candidate: self._sets[candidate].size)]
+    def forget(self, key: MessageKey) -> None:
+        """The message was answered or given up: all its pieces go."""
+        for entry in [entry for entry in self._arrivals if entry[0] == key]:
+            self._remove(entry)
 
     def _prune(self, now: float) -> None:
-        for candidate in [c for c, collected in self._sets.items() if now - collected.started > LIFETIME]:
-            del self._sets[candidate]
+        for entry in [entry for entry, arrived in self._arrivals.items() if now - arrived > LIFETIME]:
+            self._remove(entry)
+
+    def _remove(self, entry: tuple[MessageKey, CiscoPiece]) -> bool:
+        if self._arrivals.pop(entry, None) is None:
+            return False
+        self._size -= len(entry[1].data)
+        return True
 
 
-def _messages(collected: _CiscoSet, newest: CiscoPiece) -> list[bytes]:
-    """Whole messages with the newest piece in them: number 1 to a last one, the length field of its header fitting."""
-    ends = [number for number, variants in collected.pieces.items() if any(last for _, last in variants)]
-    found: list[bytes] = []
-    for end in ends:
-        if newest.number > end or any(number not in collected.pieces for number in range(1, end + 1)):
-            continue
-        choices = []
-        for number in range(1, end + 1):
-            variants = [data for data, last in collected.pieces[number] if last == (number == end)]
-            choices.append([newest.data] if number == newest.number else variants)
-        if newest.last == (newest.number == end):
-            found += _combine(choices)
-    return found
+def _series(latest_first: list[CiscoPiece]) -> Iterator[tuple[CiscoPiece, ...]]:
+    """Pieces 1, 2, ... up to a last one, each series with the newest piece in it."""
+    newest = latest_first[0]
+    middle: dict[int, list[CiscoPiece]] = {}
+    for piece in latest_first:
+        if not piece.last:
+            middle.setdefault(piece.number, []).append(piece)
+    if not newest.last:
+        middle[newest.number] = [newest]
+    for last in [newest] if newest.last else [piece for piece in latest_first if piece.last and piece.number > newest.number]:
+        before = [middle.get(number, []) for number in range(1, last.number)]
+        yield from product(*before, [last])
 
 
-def _combine(choices: list[list[bytes]]) -> list[bytes]:
-    """All combinations, up to a bound, whose IKE header gives exactly their length."""
-    partial = [b""]
-    for variants in choices:
-        partial = [front + piece for front in partial for piece in variants][:MAX_COMBINATIONS]
-    return [whole for whole in partial if int.from_bytes(whole[24:28], "big") == len(whole)]
+def _joined(pieces: tuple[CiscoPiece, ...]) -> bytes:
+    """The whole message, or nothing when its IKE header gives another length."""
+    length = int.from_bytes(pieces[0].data[LENGTH_FIELD], "big")
+    return b"".join(piece.data for piece in pieces) if sum(len(piece.data) for piece in pieces) == length else b""

@@ -14,7 +14,7 @@ MAX_PAYLOADS = 100
 """Implementation limit: a long certificate chain and all notifies of a chatty gateway are fewer than 40."""
 
 CONTAINERS = frozenset({PayloadType.SK, PayloadType.SKF, PayloadType.CISCO_FRAGMENT})
-"""Payloads that hold a message instead of being part of one: the only one of a message is unwrapped before its payloads are read."""
+"""Payloads that hold a message instead of being part of one; what they hold is unwrapped before payloads are read."""
 
 GENERIC_HEADER = 4
 CRITICAL = 0x80

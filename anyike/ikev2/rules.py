@@ -70,8 +70,8 @@ def check(exchange: int, payloads: Iterable[Payload], *, is_response: bool) -> N
     """
     allowed = RULES.get((exchange, is_response))
     if allowed is None:
-        kind = "response" if is_response else "request"
-        raise InvalidSyntax(f"a gateway sends no {name_of(ExchangeType, exchange)} {kind}")
+        direction = "response" if is_response else "request"
+        raise InvalidSyntax(f"a gateway sends no {name_of(ExchangeType, exchange)} {direction}")
     seen: dict[int, int] = {}
     for payload in payloads:
         if isinstance(payload, ANYWHERE):

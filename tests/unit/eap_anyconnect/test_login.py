@@ -332,6 +332,13 @@ def test_a_select_that_is_no_group(dialogue):
     assert dialogue.answers(realm="One").answers == [("realm", "1")]
 
 
+def test_an_answer_that_is_no_option(dialogue):
+    dialogue.says(login(b'<select name="realm" label="Realm"><option>One</option><option>Two</option></select>'))
+    assert "'Three' is no choice for 'Realm'; the gateway offers: One, Two" in error_of(
+        dialogue.answers(realm="Three"), LoginFailed
+    )
+
+
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
@@ -371,7 +378,7 @@ def test_as_many_fields_as_one_packet_holds(dialogue):
     fields = b"".join(b'<input type="text" name="f%d"/>' % n for n in range(1_900))
     step = dialogue.says(login(fields))
     assert len(asked(step)) == 1_900
-    assert len(dialogue.answers(**{name: "x" for name in asked(step)}).answers) == 1_900
+    assert len(dialogue.answers(**dict.fromkeys(asked(step), "x")).answers) == 1_900
 
 
 def test_an_error_quotes_a_few_short_names_only(dialogue):

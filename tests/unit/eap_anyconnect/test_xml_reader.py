@@ -124,6 +124,16 @@ def test_as_large_as_fits_is_read_in_little_time(data):
     assert time.process_time() - started < 1
 
 
+def test_a_name_that_only_lxml_refuses(monkeypatch):
+    class Stricter:
+        def start(self, tag, attributes):
+            raise ValueError(f"Invalid tag name {tag!r}")
+
+    monkeypatch.setattr("anyike.eap_anyconnect.xml_reader.etree.TreeBuilder", Stricter)
+    with pytest.raises(DecodeError, match="Invalid tag name 'a'"):
+        read_xml(b"<a/>")
+
+
 def test_an_error_knows_its_offset():
     with pytest.raises(DecodeError) as caught:
         read_xml(b"<root><o></p></root>")
