@@ -46,6 +46,8 @@ def load_settings(text: str, source: str, directory: Path, overrides: Mapping[st
         values: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{source} is nested too deeply") from None
     values.setdefault("gateway", {})  # so that its missing host is named
     for key, override in overrides.items():
         section, name = key.split(".")

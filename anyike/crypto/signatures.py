@@ -51,7 +51,7 @@ class Sha1SignatureRefused(GatewayNotTrusted):
         )
 
 
-def verify_gateway_auth(  # noqa: PLR0917 - the AUTH payload's parts in wire order, then the rules
+def verify_gateway_auth(
     certificate_der: bytes, method: int, auth_data: bytes, signed_octets: bytes, prf_hash: str, allow_sha1: bool
 ) -> str:
     """Check the gateway's signature; the name of what verified, e.g. `RSASSA-PKCS1-v1_5 with SHA-256`.

@@ -31,7 +31,7 @@ class Field:
     name: str
     type: FieldType
     label: str
-    value: str = ""
+    value: str = field(default="", repr=False)
     options: tuple[Option, ...] = ()
     second_factor: bool = False
 

@@ -191,7 +191,9 @@ class Channel:
         except AuthenticationFailed as error:
             return self._drop(Count.DROPPED_NOT_AUTHENTICATED, str(error))
         except DecodeError as error:
-            return self._drop(Count.DROPPED_NOT_PROTECTED, str(error))
+            self._drop(Count.DROPPED_NOT_PROTECTED, str(error))
+            # A response may be an error notify of a gateway that lost our keys: the connection hears of it, and of no more.
+            return self._decode_plain(header, datagram) if header.is_response else None
         return Inbound(header, True, opened.payloads, opened.clear, opened.error, datagram, first_datagram)
 
     def _collect_skf(self, header: Header, datagram: bytes, now: float) -> Inbound | None:
@@ -231,7 +233,7 @@ class Channel:
             return self._drop(Count.DROPPED_FRAGMENT, wholes)
         for whole in wholes:
             inbound = self._open_reassembled(header, whole)
-            if inbound is not None:
+            if inbound is not None and inbound.protected:
                 self._cisco.forget(key)
                 return inbound
         return None

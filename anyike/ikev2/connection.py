@@ -31,6 +31,7 @@ from anyike.ikev2.events import (
 from anyike.ikev2.exchanges.ike_auth import IkeAuth
 from anyike.ikev2.exchanges.ike_sa_init import IkeSaInit, describe_algorithms
 from anyike.ikev2.exchanges.outcome import Again, Done, Failed, Goodbye, Noted, Outcome, Restart, Stale, Wait
+from anyike.ikev2.exchanges.refusals import is_error
 from anyike.ikev2.payloads import Delete, Notify, Payload
 from anyike.ikev2.settings import IkeSettings
 from anyike.ikev2.window import Due, RequestWindow, ResponseCache
@@ -192,6 +193,7 @@ class Connection:
     def note_network_error(self, reason: str, now: float) -> None:
         """The network says that the gateway cannot be reached (ICMP, no route): anybody can forge that, so it is only noted."""
         if self.state in (State.INIT, State.AUTH):
+            self.counters[Count.UNAUTHENTICATED_ERRORS] += 1
             self._note(Unreachable(f"{self._channel.remote[0]} cannot be reached: {reason}"), now)
 
     def note_traffic(self, now: float) -> None:
@@ -260,14 +262,17 @@ class Connection:
 
     def _note_unprotected(self, inbound: Inbound, now: float) -> None:
         """Anybody can forge these: they never touch a tunnel, and end an attempt only if nothing authentic follows."""
-        self.counters[Count.UNAUTHENTICATED_ERRORS] += 1
-        if self.state is State.AUTH and inbound.message is not None:
-            names = ", ".join(sorted({str(notify.name) for notify in inbound.message.all(Notify)})) or "no reason"
+        errors = [] if inbound.message is None else [n for n in inbound.message.all(Notify) if is_error(n)]
+        if errors:
+            self.counters[Count.UNAUTHENTICATED_ERRORS] += 1
+            names = ", ".join(sorted({notify.name for notify in errors}))
             self._note(GatewayRefused(f"the gateway answered without protection: {names}"), now)
 
     def _note(self, error: AnyikeError, now: float) -> None:
+        """Only while an answer is due, which then decides: a user who is being asked is not thrown out by a forger."""
         log.info("noted, not believed yet: %s", error)
-        if self._noted is None:
+        waiting = self.state in (State.INIT, State.AUTH) and self._window.outstanding
+        if self._noted is None and waiting:
             self._noted = (error, now + self._settings.error_grace)
 
     def _follow(self, outcome: Outcome, now: float) -> None:

@@ -1,7 +1,8 @@
 """Large messages in pieces: Cisco's payload 132 (AnyConnect-EAP notes, section 2) and the collection of RFC 7383 fragments.
 
 RFC 7383 fragments are authentic one by one, so what they say counts. Pieces of payload 132 are not: anybody can send some,
-so forged and genuine ones are collected side by side, within bounds, and the integrity check of what they make up decides. A drop has a reason; the caller counts it.
+so forged and genuine ones are collected side by side, within bounds, and the integrity check of what they make up decides.
+A drop has a reason; the caller counts it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice, product
+from itertools import count, islice, product
 
 from anyike.ikev2.constants import HEADER_LENGTH, PayloadType
 from anyike.ikev2.message import GENERIC_HEADER, Header, InvalidSyntax, decode_header, split_payload
@@ -36,7 +37,7 @@ MAX_PIECES = 1024
 MAX_STORED = 4 * MAX_MESSAGE
 """Unauthenticated pieces kept, and their bytes: enough for one message with several forged pieces to each genuine one."""
 MAX_TRIED = 16
-"""Messages that one piece may complete. Without a forger it is one; each costs an integrity check, so a forger must not buy many."""
+"""Messages that one piece may complete: one without a forger. Each costs an integrity check, so a forger must not buy many."""
 
 
 class FragmentDrop(StrEnum):
@@ -174,7 +175,10 @@ class CiscoReassembler:
         self._size = 0
 
     def add(self, key: MessageKey, datagram: bytes, now: float) -> list[bytes] | FragmentDrop:
-        """Every whole message that this piece completes (mostly none or one), the likeliest first, for the integrity check to choose."""
+        """Every whole message that this piece completes, mostly none or one, the likeliest first.
+
+        The caller opens them in turn, and calls `forget` after the one that passes its integrity check.
+        """
         self._prune(now)
         try:
             piece = decode_cisco(datagram)
@@ -185,14 +189,17 @@ class CiscoReassembler:
             self._remove(next(iter(self._arrivals)))
         self._arrivals[key, piece] = now
         self._size += len(piece.data)
-        latest_first = [other for of, other in reversed(self._arrivals) if of == key and other.fragment_id == piece.fragment_id]
-        messages = [whole for pieces in islice(_series(latest_first), MAX_TRIED) if (whole := _joined(pieces))]
+        series = islice(_series(self._latest_first(key, piece.fragment_id)), MAX_TRIED)
+        messages = [whole for pieces in series if (whole := _joined(pieces))]
         return FragmentDrop.DUPLICATE if repeated and not messages else messages
 
     def forget(self, key: MessageKey) -> None:
         """The message was answered or given up: all its pieces go."""
         for entry in [entry for entry in self._arrivals if entry[0] == key]:
             self._remove(entry)
+
+    def _latest_first(self, key: MessageKey, fragment_id: int) -> list[CiscoPiece]:
+        return [piece for of, piece in reversed(self._arrivals) if (of, piece.fragment_id) == (key, fragment_id)]
 
     def _prune(self, now: float) -> None:
         for entry in [entry for entry, arrived in self._arrivals.items() if now - arrived > LIFETIME]:
@@ -212,11 +219,15 @@ def _series(latest_first: list[CiscoPiece]) -> Iterator[tuple[CiscoPiece, ...]]:
     for piece in latest_first:
         if not piece.last:
             middle.setdefault(piece.number, []).append(piece)
-    if not newest.last:
+    if newest.last:
+        ends = [newest]
+    else:
+        ends = [piece for piece in latest_first if piece.last and piece.number > newest.number]
         middle[newest.number] = [newest]
-    for last in [newest] if newest.last else [piece for piece in latest_first if piece.last and piece.number > newest.number]:
-        before = [middle.get(number, []) for number in range(1, last.number)]
-        yield from product(*before, [last])
+    gap = next(number for number in count(1) if number not in middle)
+    for end in ends:
+        if end.number <= gap:
+            yield from product(*(middle[number] for number in range(1, end.number)), [end])
 
 
 def _joined(pieces: tuple[CiscoPiece, ...]) -> bytes:

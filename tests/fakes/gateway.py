@@ -22,6 +22,7 @@ from tests.fakes.keys import (
     icv_length,
     iv_length,
     pad,
+    prf,
     protect,
     unpad,
     unprotect,
@@ -52,11 +53,15 @@ class Step(StrEnum):
 
 @dataclass
 class Tamper:
-    """What a test changes: the payloads, their bytes with the first one's type, the finished messages."""
+    """What a test changes: the payloads, their bytes with the first one's type, the finished messages.
+
+    `clear` gives payloads that stand before SK, covered by its integrity check but readable.
+    """
 
     payloads: Callable[[Step, list[Payload]], list[Payload]] = lambda _step, payloads: payloads
     chain: Callable[[Step, int, bytes], tuple[int, bytes]] = lambda _step, first, data: (first, data)
     messages: Callable[[Step, list[bytes]], list[bytes]] = lambda _step, messages: messages
+    clear: Callable[[Step], list[Payload]] = lambda _step: []
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ class Gateway:
         self._own_id = 0
         self._counter = 0
         self._collected = Collected()
+        self._first_inner = 0
 
     # --- what comes in -------------------------------------------------------------------------------------------------
 
@@ -189,10 +195,7 @@ class Gateway:
         proposal = offered[0]
         groups = [identifier for kind, identifier, _ in proposal.transforms if kind == wire.DH]
         group = next((group for group in self.profile.groups), groups[0])
-        first: dict[int, tuple[int, int, int]] = {}
-        for transform in proposal.transforms:
-            first.setdefault(transform[0], transform)
-        first[wire.DH] = (wire.DH, group, 0)
+        first = proposal.first_of_each() | {wire.DH: (wire.DH, group, 0)}
         return Proposal(proposal.number, proposal.protocol, b"", tuple(first.values())), group
 
     def _nat_detection(self, source: Address, local: Address) -> list[Payload]:
@@ -285,8 +288,6 @@ class Gateway:
         ]
 
     def _responder_octets(self) -> bytes:
-        from tests.fakes.keys import prf
-
         keys = self._keys
         return self._init_response + self._ni + prf(keys.hash_name, keys.sk_pr, self.profile.identity)
 
@@ -298,11 +299,9 @@ class Gateway:
             return [wire.notify(AUTHENTICATION_FAILED)]
         mine = keys.shared_key_mic(keys.sk_pr, self._init_response, self._ni, self.profile.identity)
         offer = self._esp_offer[0]
-        first: dict[int, tuple[int, int, int]] = {}
-        for transform in offer.transforms:
-            first.setdefault(transform[0], transform)
         self.client_spi = int.from_bytes(offer.spi, "big")
-        chosen = Proposal(offer.number, wire.PROTOCOL_ESP, ESP_SPI.to_bytes(4, "big"), tuple(first.values()))
+        transforms = tuple(offer.first_of_each().values())
+        chosen = Proposal(offer.number, wire.PROTOCOL_ESP, ESP_SPI.to_bytes(4, "big"), transforms)
         self.child_keys = keys.child(Algorithms.of(chosen), self._ni + self._nr)
         return [
             Payload(wire.AUTH, b"\x02\0\0\0" + mine),
@@ -329,7 +328,7 @@ class Gateway:
         """The finished messages, cut as the profile says."""
         first, content = wire.chain(self.tamper.payloads(step, payloads))
         first, content = self.tamper.chain(step, first, content)
-        whole = self._sealed(header, wire.SK, first, b"", content)
+        whole = self._sealed(header, wire.SK, first, b"", content, self.tamper.clear(step))
         limit = self.profile.fragment_size
         messages = [whole]
         if len(whole) > limit and self.profile.fragmentation == "cisco":
@@ -348,17 +347,19 @@ class Gateway:
             ]
         return self.tamper.messages(step, messages)
 
-    def _sealed(self, header: Header, kind: int, first: int, numbers: bytes, content: bytes) -> bytes:
+    def _sealed(
+        self, header: Header, kind: int, first: int, numbers: bytes, content: bytes, clear: Sequence[Payload] = ()
+    ) -> bytes:
         keys = self._keys
         algorithms = keys.algorithms
         plain = pad(algorithms, content)
-        size = iv_length(algorithms)
         self._counter += 1
-        iv = self._counter.to_bytes(8, "big") if algorithms.aead else self.random(size)
-        length = 4 + len(numbers) + size + len(plain) + icv_length(algorithms)
-        # The header's length covers what is not there yet; it is additional data of the protection.
-        frame = header.message(kind, bytes([first, 0]) + length.to_bytes(2, "big") + numbers + bytes(length - 4 - len(numbers)))
-        aad = frame[: wire.HEADER + 4 + len(numbers)]
+        iv = self._counter.to_bytes(8, "big") if algorithms.aead else self.random(iv_length(algorithms))
+        rest = len(iv) + len(plain) + icv_length(algorithms)
+        outer_first, outer = wire.chain([*clear, Payload(kind, numbers + bytes(rest))])
+        whole = bytearray(header.message(outer_first, outer))
+        whole[len(whole) - rest - len(numbers) - 4] = first
+        aad = bytes(whole[: len(whole) - rest])
         return aad + protect(algorithms, keys.sk_er, keys.sk_ar, iv, plain, aad)
 
     def _open(self, message: bytes, start: int) -> bytes:

@@ -62,6 +62,10 @@ class Proposal:
     spi: bytes
     transforms: tuple[tuple[int, int, int], ...]
 
+    def first_of_each(self) -> dict[int, tuple[int, int, int]]:
+        """The first transform of each type, which is what a responder may answer."""
+        return {transform[0]: transform for transform in reversed(self.transforms)}
+
     def encode(self) -> bytes:
         body = b""
         for position, (kind, identifier, bits) in enumerate(self.transforms, 1):

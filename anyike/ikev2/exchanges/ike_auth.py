@@ -12,7 +12,7 @@ from anyike.eap.form import Answers
 from anyike.eap.method import Ask, EapContext, Send, Sign, Step, Succeeded
 from anyike.eap.method import Failed as LoginOver
 from anyike.eap.peer import EapPeer
-from anyike.errors import AnyikeError, GatewayNotTrusted, GatewayRefused, LoginFailed, ProtocolError
+from anyike.errors import AnyikeError, GatewayNotTrusted, GatewayRefused, ProtocolError
 from anyike.ikev2 import configuration, keymat
 from anyike.ikev2.child_sa import ChildSa, TrafficSelector
 from anyike.ikev2.constants import AuthMethod, CertificateEncoding, ConfigurationType, NotifyType, name_of
@@ -41,6 +41,9 @@ from anyike.wire import DecodeError
 log = logging.getLogger(__name__)
 
 _P = TypeVar("_P", bound=Payload)
+
+EAP_FAILURE = b"\x04"
+"""The code of an EAP packet with which the gateway itself ends the login (RFC 3748 4.2)."""
 
 ANY_IPV4 = TrafficSelector(IPv4Address(0), IPv4Address(2**32 - 1))
 ANY_IPV6 = TrafficSelector(IPv6Address(0), IPv6Address(2**128 - 1))
@@ -178,9 +181,9 @@ class IkeAuth:
                 ProtocolError("the gateway sent an EAP packet that belongs to no question of this login"),
                 Goodbye.NOTIFY,
             )
-        return self._step(step)
+        return self._step(step, gateway_knows=packet[:1] == EAP_FAILURE)
 
-    def _step(self, step: Step) -> Outcome:
+    def _step(self, step: Step, *, gateway_knows: bool = False) -> Outcome:
         for text in self._peer.take_notices():
             self._emit(Notice(text))
         match step:
@@ -193,7 +196,7 @@ class IkeAuth:
                 self._emit(SignatureNeeded(octets, hash_name))
                 return Wait()
             case LoginOver(error):
-                return Failed(error, Goodbye.NONE if isinstance(error, LoginFailed) else Goodbye.NOTIFY)
+                return Failed(error, Goodbye.NONE if gateway_knows else Goodbye.NOTIFY)
             case Succeeded(msk):
                 self._emit(LoginAccepted())
                 self._login_key = msk

@@ -128,6 +128,15 @@ def test_failure_after_a_nak_names_the_method_that_the_gateway_wants():
     assert "EAP-MSCHAPv2" in str(step.error)
 
 
+def test_a_gateway_that_gives_in_after_a_nak_fails_in_its_own_words():
+    peer = EapPeer(RecordingMethod())
+    peer.receive(request(2, b"\x1a"), CONTEXT)
+    peer.receive(request(3, EXPANDED), CONTEXT)
+    step = peer.receive(bytes.fromhex("04030004"), CONTEXT)
+    assert isinstance(step, Failed)
+    assert str(step.error) == "the method's words"
+
+
 def test_success_and_failure_carry_the_identifier_of_the_last_response():
     peer = EapPeer(RecordingMethod())
     peer.receive(request(4, EXPANDED), CONTEXT)

@@ -82,6 +82,16 @@ def test_a_gateway_that_does_not_follow_the_choice_is_not_asked_for_ever(dialogu
     assert dialogue.answers(username="ada", password="x").root.findtext("group-select") == "Lab"
 
 
+def test_an_error_is_not_lost_when_the_gateway_forgets_the_group(dialogue):
+    dialogue.says(login(LOGIN_FIELDS + GROUPS))
+    dialogue.answers(group_list="Staff")
+    dialogue.answers(username="ada", password="wrong")
+    forgotten = GROUPS.replace(b' selected="true"', b"").replace(b"<option>Lab", b'<option selected="true">Lab')
+    restart = dialogue.says(login(LOGIN_FIELDS + forgotten, inside=REJECTED))
+    assert restart.root.findtext("group-select") == "Staff"
+    assert dialogue.peer.take_notices() == ("Login failed.",)
+
+
 @pytest.mark.parametrize(("group", "first"), [("Staff", "username"), ("Lab", None)])
 def test_the_group_of_the_settings_is_not_asked(group, first):
     dialogue = Dialogue(replace(SETTINGS, group=group))

@@ -29,7 +29,7 @@ def test_port(text, port):
 @pytest.mark.parametrize("name", ["exclude", "include"])
 def test_domains_are_split_at_commas_stripped_and_never_empty(name):
     element = f"dynamic-split-{name}-domains"
-    body = f'<config><opaque is-for="vpn-client"><custom-attr><{element}><![CDATA[, a.org ,,\n b.org\x85]]></{element}>'
+    body = f'<config><opaque is-for="vpn-client"><custom-attr><{element}><![CDATA[, a.org ,,\n b.org\x9b]]></{element}>'
     session = session_of(body.encode() + b"</custom-attr></opaque></config>")
     found = {"exclude": session.dynamic_split_exclude_domains, "include": session.dynamic_split_include_domains}
     assert found.pop(name) == ("a.org", "b.org\ufffd")
