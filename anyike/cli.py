@@ -6,6 +6,7 @@ Rooms are imported where they are needed: `anyike --version` and a wrong option 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -93,9 +94,9 @@ def _add_cleanup(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _connect(arguments: argparse.Namespace) -> int:
-    from anyike import logs, process  # noqa: PLC0415
-    from anyike.config_file import load_settings  # noqa: PLC0415
-    from anyike.profiles import find_profile  # noqa: PLC0415
+    from anyike import logs, process
+    from anyike.config_file import load_settings
+    from anyike.profiles import find_profile
 
     profile = find_profile(arguments.target, arguments.config)
     # After the profile: reading it as another user makes the kernel forget this.
@@ -108,15 +109,17 @@ def _connect(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, name: str, settings: Settings, on_established: Callable[[], None]) -> int:
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from anyike.client import connect  # noqa: PLC0415
-    from anyike.form_filler import FormFiller  # noqa: PLC0415
-    from anyike.lock import profile_lock  # noqa: PLC0415
-    from anyike.process import pid_file  # noqa: PLC0415
-    from anyike.prompt import open_console  # noqa: PLC0415
-    from anyike.terminal import Terminal  # noqa: PLC0415
+    from anyike.client import connect
+    from anyike.form_filler import FormFiller
+    from anyike.lock import profile_lock
+    from anyike.process import pid_file
+    from anyike.prompt import open_console
+    from anyike.terminal import Terminal
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a banner may hold what the locale cannot show
     console = None if arguments.non_inter else open_console()
     filler = FormFiller(settings.login.user, console, _STANDARD_INPUT if arguments.passwd_on_stdin else None)
     ui = Terminal(filler, _verbosity(arguments), on_established)
@@ -126,9 +129,9 @@ def _run(arguments: argparse.Namespace, name: str, settings: Settings, on_establ
 
 def _run_detachable(arguments: argparse.Namespace, name: str, settings: Settings, detach: Callable[[], None]) -> int:
     """Run; once detached, errors go to the system's log, since nobody sees standard error any more."""
-    import logging  # noqa: PLC0415
+    import logging
 
-    from anyike import logs  # noqa: PLC0415
+    from anyike import logs
 
     detached = False
 
@@ -149,9 +152,9 @@ def _run_detachable(arguments: argparse.Namespace, name: str, settings: Settings
 
 
 def _cleanup(arguments: argparse.Namespace) -> int:
-    from anyike import paths  # noqa: PLC0415
-    from anyike.net.undo import undo  # noqa: PLC0415
-    from anyike.profiles import file_name  # noqa: PLC0415
+    from anyike import paths
+    from anyike.net.undo import undo
+    from anyike.profiles import file_name
 
     if arguments.target is not None:
         journals = [paths.RUNTIME / f"{file_name(arguments.target)}.undo"]
@@ -174,7 +177,7 @@ def _cleanup(arguments: argparse.Namespace) -> int:
 
 def _overrides(arguments: argparse.Namespace, host: str | None) -> dict[str, Override]:
     """What the command line says about settings."""
-    from anyike.config_file import Override  # noqa: PLC0415
+    from anyike.config_file import Override
 
     cafile = None if arguments.cafile is None else str(Path(arguments.cafile).absolute())
     given = {
@@ -199,8 +202,8 @@ def _complain(text: str) -> None:
 
 def _unexpected(error: Exception, *, verbose: bool) -> str:
     """One line about a fault of ours; the traceback goes to a file, or to the user who asked for more."""
-    import tempfile  # noqa: PLC0415
-    import traceback  # noqa: PLC0415
+    import tempfile
+    import traceback
 
     trace = "".join(traceback.format_exception(error))
     what = f"a fault of anyike itself: {type(error).__name__}"

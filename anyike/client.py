@@ -41,6 +41,9 @@ from anyike.ui import Stage, UserInterface
 
 log = logging.getLogger(__name__)
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""All log off and undo everything; HUP is what a closed terminal sends."""
+
 LOG_OFF_LIMIT = 10.0
 """Seconds for DELETE and its retransmissions, when it is not the user who waits."""
 
@@ -49,7 +52,7 @@ FIRST_ROUND_TRIES = 1
 
 
 async def connect(settings: Settings, profile: str, ui: UserInterface) -> ExitCode:
-    """Bring the tunnel up and keep it until INT, TERM or the gateway ends it; everything is undone then.
+    """Bring the tunnel up and keep it until INT, TERM, HUP or the gateway ends it; everything is undone then.
 
     Raises:
         AnyikeError: what ended it, other than the user.
@@ -57,14 +60,14 @@ async def connect(settings: Settings, profile: str, ui: UserInterface) -> ExitCo
     client = _Client(settings, profile, ui)
     running = asyncio.ensure_future(client.run())
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, client.stop, running)
     try:
         reason = await running
     except asyncio.CancelledError:
         reason = "interrupted"
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
     ui.ended(reason)
     return ExitCode.OK
@@ -112,7 +115,7 @@ class _Client:
             return await self._stay()
 
     def stop(self, running: asyncio.Future[str]) -> None:
-        """INT or TERM: log off, or give up whatever is under way. A second signal does not wait for the gateway."""
+        """INT, TERM or HUP: log off, or give up whatever is under way. A second signal does not wait for the gateway."""
         if self._attempt is None or self._attempt.driver.connection.leaving:
             running.cancel()
             return
@@ -201,11 +204,10 @@ class _Client:
             verified = judge(proof, self._policy, allow_sha1=gateway.allow_sha1_signature, strict_id=gateway.strict_id)
         except AnyikeError as error:
             return error
-        detail = f"{verified.certificate.subject} ({verified.signature})"
-        if verified.certificate.verified_by == "pin":
-            detail += ", by its pin"
-        self._ui.stage(Stage.VERIFIED, detail)
-        self._ui.stage(Stage.LOGIN, f"gateway calls itself {verified.identity}")
+        certificate = verified.certificate
+        how = "by its pin" if certificate.verified_by == "pin" else f"issued by {certificate.issuer}"
+        self._ui.stage(Stage.VERIFIED, f"{certificate.subject}, {how}, signed with {verified.signature}")
+        self._ui.stage(Stage.LOGIN, "AnyConnect EAP")
         return None
 
     async def _ask(self, attempt: _Attempt, question: CredentialsNeeded) -> None:

@@ -121,8 +121,12 @@ File = Annotated[Path, Strict(False), AfterValidator(_from_profile)]
 Host = Annotated[str, AfterValidator(_host)]
 Pins = Annotated[tuple[Annotated[str, AfterValidator(_pin)], ...], Strict(False)]
 MacAddresses = Annotated[tuple[Annotated[str, AfterValidator(_mac_address)], ...], Strict(False)]
-IkeProposals = Annotated[tuple[Annotated[str, AfterValidator(_ike_proposal)], ...], Strict(False), AfterValidator(_not_empty)]
-EspProposals = Annotated[tuple[Annotated[str, AfterValidator(_esp_proposal)], ...], Strict(False), AfterValidator(_not_empty)]
+IkeProposals = Annotated[
+    tuple[Annotated[str, AfterValidator(_ike_proposal)], ...], Strict(False), AfterValidator(_not_empty)
+]
+EspProposals = Annotated[
+    tuple[Annotated[str, AfterValidator(_esp_proposal)], ...], Strict(False), AfterValidator(_not_empty)
+]
 
 
 class Section(BaseModel):

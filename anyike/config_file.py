@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def _describe(location: tuple[int | str, ...], fault: ErrorDetails) -> str:
 def _reason(fault: ErrorDetails) -> str:
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
-    return _REASONS.get(fault["type"]) or fault["msg"].replace("Input should", "must")
+    return _REASONS.get(fault["type"]) or re.sub(r"^\w+ should", "must", fault["msg"])
 
 
 def _allowed_beside(location: tuple[int | str, ...]) -> str:

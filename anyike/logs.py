@@ -41,7 +41,7 @@ def move_to_syslog() -> None:
 def _use(handler: logging.Handler, line: str) -> None:
     handler.setFormatter(_Formatter(line, "%H:%M:%S"))
     root = logging.getLogger()
-    for old in root.handlers[:]:
+    for old in [old for old in root.handlers if isinstance(old.formatter, _Formatter)]:
         root.removeHandler(old)
         old.close()
     root.addHandler(handler)

@@ -117,9 +117,12 @@ def _read(path: Path, user: InvokingUser) -> str | None:
         return None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
+    try:
         _check_owner(path, os.fstat(descriptor), user)
-        data = file.read(MAX_PROFILE_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_PROFILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_PROFILE_BYTES:
         raise ConfigurationError(f"{path}: has more than {MAX_PROFILE_BYTES} bytes, which is no profile")
     try:

@@ -23,5 +23,5 @@ def summarize(name: str, remote: Address, ike_algorithms: str, established: Esta
         routes=tuple(str(route.network) for route in plan.routes if not route.throw),
         excluded=tuple(str(route.network) for route in plan.routes if route.throw)
         + tuple(f"{dropped.network} ({dropped.reason})" for dropped in plan.dropped),
-        lifetimes=() if lifetime is None else (f"login again within {lifetime} s",),
+        lifetimes=("none announced" if lifetime is None else f"login again within {lifetime} s",),
     )

@@ -97,9 +97,18 @@ class Terminal:
     def _show(self, text: str) -> None:
         if self._verbosity < 0:
             return
-        # A reader who went away (a closed terminal, `| head`) is no reason to end a tunnel.
-        with suppress(OSError):
+        try:
             print(text, file=self._output, flush=True)
+        except OSError:
+            self._show_nothing_more()
+
+    def _show_nothing_more(self) -> None:
+        """The reader went away (a closed terminal, `| head`), which is no reason to end a tunnel, nor to fail at the end."""
+        self._verbosity = -1
+        with suppress(OSError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._output.fileno())
+            os.close(null)
 
 
 def _wants_colour(output: TextIO) -> bool:

@@ -89,14 +89,8 @@ def _with_netmask(result: GatewayConfiguration, netmask: IPv4Address | None) -> 
     """A netmask makes the assigned IPv4 network reachable through the tunnel, so it counts as a subnet, not as a link prefix."""
     if netmask is None or int(netmask) in (0, 0xFFFFFFFF):
         return result
-    networks = []
-    for address in result.addresses:
-        if isinstance(address, IPv4Interface):
-            try:
-                networks.append(IPv4Network((address.ip, str(netmask)), strict=False))
-            except ValueError:
-                raise DecodeError(f"INTERNAL_IP4_NETMASK {netmask} is not a netmask") from None
-    return replace(result, subnets=(*result.subnets, *(n for n in networks if n not in result.subnets)))
+    networks = [_network4(a.ip.packed, netmask.packed) for a in result.addresses if isinstance(a, IPv4Interface)]
+    return replace(result, subnets=tuple(dict.fromkeys((*result.subnets, *networks))))
 
 
 _Change = Callable[[GatewayConfiguration, bytes], GatewayConfiguration]
@@ -166,10 +160,11 @@ def _unity_networks(value: bytes) -> list[IPv4Network]:
 
 
 def _network4(address: bytes, mask: bytes) -> IPv4Network:
-    try:
-        return IPv4Network((address, str(IPv4Address(mask))), strict=False)
-    except ValueError:
-        raise DecodeError(f"{IPv4Address(address)} with the mask {IPv4Address(mask)} is not a network") from None
+    """`ipaddress` would take a wildcard mask (0.0.0.255) for a netmask too, and a network for what nobody meant."""
+    host_bits = int.from_bytes(mask, "big") ^ 0xFFFFFFFF
+    if host_bits & (host_bits + 1):
+        raise DecodeError(f"{IPv4Address(address)} with the mask {IPv4Address(mask)} is not a network")
+    return IPv4Network((address, 32 - host_bits.bit_length()), strict=False)
 
 
 def _ipv4(value: bytes) -> IPv4Address:
@@ -191,6 +186,7 @@ _READERS: dict[int, _Change] = {
     AttributeType.INTERNAL_IP6_SUBNET: _add_subnet6,
     AttributeType.UNITY_SPLIT_INCLUDE: _add_include,
     AttributeType.UNITY_LOCAL_LAN: _add_exclude,
+    AttributeType.INTERNAL_DNS_DOMAIN: _add_split_dns,
     AttributeType.UNITY_SPLITDNS_NAME: _add_split_dns,
     AttributeType.UNITY_BANNER: lambda result, value: replace(result, banner=_text(value)),
     AttributeType.UNITY_DEF_DOMAIN: lambda result, value: replace(result, default_domain=_text(value)),

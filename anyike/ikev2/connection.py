@@ -348,12 +348,14 @@ class Connection:
         self._terminate(error)
 
     def _leave(self, error: AnyikeError | None, now: float) -> None:
-        """DELETE, and the end when it is answered or nobody answers."""
+        """DELETE, and the end when it is answered or nobody answers; an outstanding request comes first, but not for long."""
         self._enter(State.DELETING)
         self._end = error
         self._noted = None
         self._delete_id = self._window.message_id + (1 if self._window.outstanding else 0)
-        if not self._window.outstanding:
+        if self._window.outstanding:
+            self._window.start(self._window.exchange, self._window.datagrams, now, GOODBYE_TRIES)
+        else:
             self._send_delete(now)
 
     def _send_delete(self, now: float) -> None:

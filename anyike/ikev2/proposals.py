@@ -127,6 +127,8 @@ def parse_ike(text: str) -> ProposalSpec:
         InvalidProposal: says which word is unknown or what is missing.
     """
     words = _words(text)
+    if "noesn" in words:
+        raise InvalidProposal(f"{text!r}: only ESP has sequence numbers to extend; leave noesn out")
     encryption = _encryption(words, text)
     integrity = _integrity(words, text)
     prfs = [Transform(TransformType.PRF, _PRF[word]) for word in words if word in _PRF]

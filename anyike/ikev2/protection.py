@@ -74,7 +74,7 @@ class Protection:
         room -= room % cipher.block_size + 1
         if room < 1:
             raise ValueError(f"{limit} bytes are too few for a fragment")
-        pieces = [plaintext[start : start + room] for start in range(0, len(plaintext), room)]
+        pieces = [plaintext[start : start + room] for start in range(0, max(len(plaintext), 1), room)]
         if len(pieces) > MAX_FRAGMENTS:
             raise ValueError(f"{len(plaintext)} bytes need more than {MAX_FRAGMENTS} fragments")
         return [

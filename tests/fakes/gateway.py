@@ -55,25 +55,27 @@ class Step(StrEnum):
 class Tamper:
     """What a test changes: the payloads, their bytes with the first one's type, the finished messages.
 
-    `clear` gives payloads that stand before SK, covered by its integrity check but readable.
+    `clear` gives payloads that stand before SK, covered by its integrity check but readable. `refusal` gives an IKE_SA_INIT
+    response that is said without making any state, for as long as it is not empty.
     """
 
     payloads: Callable[[Step, list[Payload]], list[Payload]] = lambda _step, payloads: payloads
     chain: Callable[[Step, int, bytes], tuple[int, bytes]] = lambda _step, first, data: (first, data)
     messages: Callable[[Step, list[bytes]], list[bytes]] = lambda _step, messages: messages
     clear: Callable[[Step], list[Payload]] = lambda _step: []
+    refusal: Callable[[], list[Payload]] = list
 
 
 @dataclass(frozen=True)
 class Profile:
     """How this gateway is set up.
 
-    `groups`: Diffie-Hellman groups in order of preference, empty takes the client's. `auth`: "prf", "sha1", "rfc7427", "ecdsa".
+    `group`: the only Diffie-Hellman group it accepts, 0 takes the client's. `auth`: "prf", "sha1", "rfc7427", "ecdsa".
     `nat`: "none" seen, "gateway" behind one, "client" behind one, "silent" without detection. `fragmentation`: what is announced
     and used, "ietf", "cisco" or "off".
     """
 
-    groups: tuple[int, ...] = ()
+    group: int = 0
     cookie: bytes = b""
     auth: str = "prf"
     credential: Credential | None = None
@@ -119,13 +121,12 @@ class Gateway:
         self.journal = Journal()
         self.random = random
         self.spi_i = bytes(8)
-        self.spi_r = b"\x01" + random(7)
+        self.spi_r = bytes(8)
         self.keys: IkeKeys | None = None
         self.child_keys: list[bytes] = []
         self.client_spi = 0
         self.client_sees_cisco = False
-        self._nr = random(32)
-        self._ni = b""
+        self._ni = self._nr = b""
         self._init_request = self._init_response = b""
         self._identity_i = b""
         self._esp_offer: list[Proposal] = []
@@ -155,20 +156,26 @@ class Gateway:
     def _receive_init(self, header: Header, message: bytes, source: Address, local: Address) -> list[bytes]:
         if message == self._init_request:
             return self._cache[0][1]
-        if self.keys is not None:
-            raise ValueError("a second IKE_SA_INIT")
+        if self._expected > 1:
+            raise ValueError("an IKE_SA_INIT for an IKE SA that is in use")
         self.journal.requests.append((header.exchange, 0))
         payloads = wire.unchain(header.next_payload, message[wire.HEADER :])
         notifies = wire.notifies(payloads)
         self.journal.last_payloads = payloads
+        refusal = self.tamper.refusal()
+        if refusal:
+            return self._unprotected(header, refusal, bytes(8))
         if self.profile.cookie and notifies.get(COOKIE) != self.profile.cookie:
             return self._unprotected(header, [wire.notify(COOKIE, self.profile.cookie)], bytes(8))
-        proposal, group = self._choose(wire.read_proposals(wire.one(payloads, wire.SA).body))
         key_exchange = wire.one(payloads, wire.KE).body
-        if int.from_bytes(key_exchange[:2], "big") != group:
+        sent = int.from_bytes(key_exchange[:2], "big")
+        group = self.profile.group or sent
+        proposal = self._choose(wire.read_proposals(wire.one(payloads, wire.SA).body), group)
+        if sent != group:
             return self._unprotected(header, [wire.notify(INVALID_KE, group.to_bytes(2, "big"))], bytes(8))
         public, secret = exchange_keys(group, key_exchange[4:], self.random)
         self.spi_i, self._ni = header.spi_i, wire.one(payloads, wire.NONCE).body
+        self.spi_r, self._nr = b"\x01" + self.random(7), self.random(32)
         answer = [
             Payload(wire.SA, proposal.encode()),
             Payload(wire.KE, group.to_bytes(2, "big") + bytes(2) + public),
@@ -190,13 +197,10 @@ class Gateway:
         self._expected = 1
         return messages
 
-    def _choose(self, offered: Sequence[Proposal]) -> tuple[Proposal, int]:
-        """The first proposal, of each kind the first transform; the group by our own preference."""
-        proposal = offered[0]
-        groups = [identifier for kind, identifier, _ in proposal.transforms if kind == wire.DH]
-        group = next((group for group in self.profile.groups), groups[0])
-        first = proposal.first_of_each() | {wire.DH: (wire.DH, group, 0)}
-        return Proposal(proposal.number, proposal.protocol, b"", tuple(first.values())), group
+    def _choose(self, offered: Sequence[Proposal], group: int) -> Proposal:
+        """The first proposal, of each kind the first transform, and this group."""
+        chosen = offered[0].first_of_each() | {wire.DH: (wire.DH, group, 0)}
+        return Proposal(offered[0].number, offered[0].protocol, b"", tuple(chosen.values()))
 
     def _nat_detection(self, source: Address, local: Address) -> list[Payload]:
         if self.profile.nat == "silent":

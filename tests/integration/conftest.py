@@ -11,6 +11,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE))
 
+from anyike_process import Client  # noqa: E402
 from rig import Rig  # noqa: E402
 
 
@@ -38,3 +39,13 @@ def rig(running_rig: Rig) -> Rig:
     """The gateway in its default scenario, without any SA, its logs as if empty."""
     running_rig.configure()
     return running_rig
+
+
+@pytest.fixture
+def client(rig: Rig, tmp_path: Path) -> Iterator[Client]:
+    """The client's side; nothing of it is left afterwards."""
+    client = Client(rig, tmp_path)
+    try:
+        yield client
+    finally:
+        client.close()

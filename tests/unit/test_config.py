@@ -1,5 +1,6 @@
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ class TestExample:
         on_by_itself = load(EXAMPLE.read_text()).model_dump()
         everything = load(example_with_everything_on()).model_dump()
         unset = {f"{s}.{k}" for s, table in on_by_itself.items() for k, value in table.items() if value is None}
-        changed = {f"{s}.{k}" for s, table in everything.items() for k, value in table.items() if value != on_by_itself[s][k]}
+        changed = {
+            f"{s}.{k}" for s, table in everything.items() for k, value in table.items() if value != on_by_itself[s][k]
+        }
         assert unset
         assert changed == unset
 
@@ -60,7 +63,7 @@ class TestExample:
         lines = EXAMPLE.read_text().splitlines()
         unexplained = [
             line
-            for before, line in zip(lines, lines[1:], strict=False)
+            for before, line in pairwise(lines)
             if re.match(r"(# )?\w+ = ", line) and not re.match(r"# [A-Z].*\.$", before)
         ]
         assert unexplained == []
@@ -74,7 +77,14 @@ def test_defaults_are_those_of_the_protocol_core():
         Retransmission().base,
         Retransmission().tries,
     )
-    for name in ("fragmentation", "fragment_size", "error_grace", "liveness_interval", "keepalive_interval", "initial_contact"):
+    for name in (
+        "fragmentation",
+        "fragment_size",
+        "error_grace",
+        "liveness_interval",
+        "keepalive_interval",
+        "initial_contact",
+    ):
         assert getattr(ike, name) == core[name], name
 
 
@@ -86,7 +96,9 @@ def test_settings_cannot_be_changed():
 
 class TestOverrides:
     def test_command_line_wins(self):
-        settings = load(MINIMAL + "[login]\nuser = 'ada'\n", login__user="bob", gateway__host="other.example", tunnel__mtu=1300)
+        settings = load(
+            MINIMAL + "[login]\nuser = 'ada'\n", login__user="bob", gateway__host="other.example", tunnel__mtu=1300
+        )
         assert (settings.login.user, settings.gateway.host, settings.tunnel.mtu) == ("bob", "other.example", 1300)
 
     def test_a_bad_option_is_a_usage_error_that_names_it(self):
@@ -94,7 +106,10 @@ class TestOverrides:
             load(MINIMAL, tunnel__mtu=20)
 
     def test_the_profile_is_blamed_first(self):
-        assert fault_of(MINIMAL + "port = 0\n", tunnel__mtu=20) == "work.toml: gateway.port = 0: must be greater than or equal to 1"
+        assert (
+            fault_of(MINIMAL + "port = 0\n", tunnel__mtu=20)
+            == "work.toml: gateway.port = 0: must be greater than or equal to 1"
+        )
 
 
 class TestFaults:
@@ -109,26 +124,43 @@ class TestFaults:
             (MINIMAL + "ca_file = 5", "gateway.ca_file = 5: must be a file name"),
             (MINIMAL + "servercert = 'x'", 'gateway.servercert = "x": must be a list'),
             (MINIMAL + "revocation = 'strict'", "gateway.revocation = \"strict\": must be 'off'"),
-            (MINIMAL + "[ike]\nfragmentation = 'no'", "ike.fragmentation = \"no\": must be 'auto', 'ietf', 'cisco' or 'off'"),
+            (
+                MINIMAL + "[ike]\nfragmentation = 'no'",
+                "ike.fragmentation = \"no\": must be 'auto', 'ietf', 'cisco' or 'off'",
+            ),
             (MINIMAL + "[ike]\nproposals = []", "ike.proposals = []: must hold at least one proposal"),
-            (MINIMAL + "[tunnel]\ninterface = 'a/b'", 'tunnel.interface = "a/b": must have 1 to 15 bytes, without spaces and slashes'),
-            (MINIMAL + "[device]\nmac_addresses = ['82-00']", 'device.mac_addresses[0] = "82-00": must be six hexadecimal bytes'),
+            (
+                MINIMAL + "[tunnel]\ninterface = 'a/b'",
+                'tunnel.interface = "a/b": must have 1 to 15 bytes, without spaces and slashes',
+            ),
+            (
+                MINIMAL + "[device]\nmac_addresses = ['82-00']",
+                'device.mac_addresses[0] = "82-00": must be six hexadecimal bytes',
+            ),
             (MINIMAL + "idr = {type = 'ipv4', value = '::1'}", "the value must be an ipv4 address"),
-            (MINIMAL + "idr = {type = 'dn', value = 'x'}", 'gateway.idr.type = "dn": must be one of anyconnect, key-id, fqdn'),
+            (
+                MINIMAL + "idr = {type = 'dn', value = 'x'}",
+                'gateway.idr.type = "dn": must be one of anyconnect, key-id, fqdn',
+            ),
             (MINIMAL + "idr = {type = true, value = 'x'}", "gateway.idr.type = true: must be one of"),
-            (MINIMAL + "[login]\nuser = ''", 'login.user = "": String must have at least 1 character'),
+            (MINIMAL + "[login]\nuser = ''", 'login.user = "": must have at least 1 character'),
         ],
     )
     def test_names_file_key_value_and_what_is_allowed(self, text, expected):
         fault = fault_of(text)
         assert fault.startswith("work.toml: ")
-        assert expected.replace("String must", "String should") in fault
+        assert expected in fault
 
-    @pytest.mark.parametrize("host", ["https://vpn.example.com/", "vpn.example.com:443", "a b", "", "-a", "1.2.3.400", "[::1]", "a" * 64])
+    @pytest.mark.parametrize(
+        "host", ["https://vpn.example.com/", "vpn.example.com:443", "a b", "", "-a", "1.2.3.400", "[::1]", "a" * 64]
+    )
     def test_what_is_no_host(self, host):
         assert "must be a host name or an IP address alone" in fault_of(f"[gateway]\nhost = '{host}'")
 
-    @pytest.mark.parametrize("host", ["vpn.example.com", "vpn.example.com.", "vpn", "192.0.2.1", "2001:db8::1", "fe80::1%eth0", "1and1.example"])
+    @pytest.mark.parametrize(
+        "host",
+        ["vpn.example.com", "vpn.example.com.", "vpn", "192.0.2.1", "2001:db8::1", "fe80::1%eth0", "1and1.example"],
+    )
     def test_what_is_a_host(self, host):
         assert load(f"[gateway]\nhost = '{host}'").gateway.host == host
 
@@ -137,7 +169,9 @@ class TestFaults:
         assert fault == "work.toml: esp.secrett is not a setting; [esp] has proposals, backend"
 
     def test_unknown_section_lists_the_sections(self):
-        assert "vpn is not a setting; a profile has gateway, ike, esp, login, device, tunnel" in fault_of(MINIMAL + "[vpn]\na = 1\n")
+        assert "vpn is not a setting; a profile has gateway, ike, esp, login, device, tunnel" in fault_of(
+            MINIMAL + "[vpn]\na = 1\n"
+        )
 
     def test_a_password_is_refused_and_not_repeated(self):
         fault = fault_of(MINIMAL + "[login]\npassword = 'hunter2'\n")
@@ -197,11 +231,15 @@ class TestIdentity:
 
     def test_every_name_is_accepted(self):
         addresses = {"ipv4": "192.0.2.1", "ipv6": "::1"}
-        assert {Identity(type=name, value=addresses.get(name, "x")).number for name in ID_TYPES} == set(ID_TYPES.values())
+        assert {Identity(type=name, value=addresses.get(name, "x")).number for name in ID_TYPES} == set(
+            ID_TYPES.values()
+        )
 
 
 def test_mac_addresses_are_written_as_the_gateway_wants_them():
-    assert load(MINIMAL + "[device]\nmac_addresses = ['82:00:11:AA:BB:CC']").device.mac_addresses == ("82-00-11-aa-bb-cc",)
+    assert load(MINIMAL + "[device]\nmac_addresses = ['82:00:11:AA:BB:CC']").device.mac_addresses == (
+        "82-00-11-aa-bb-cc",
+    )
 
 
 TOML_VALUES = st.recursive(

@@ -24,6 +24,9 @@ NONCE_LENGTH = 32
 MAX_COOKIES = 3
 """A gateway changes its cookie secret now and then; one that asks for ever, or a forger, does not keep us busy."""
 
+MAX_GROUP_CHANGES = 4
+"""A gateway names the group it wants once; a forger may have led us away from it a time or two."""
+
 SIGNATURE_HASHES = b"\x00\x02\x00\x03\x00\x04\x00\x05"
 """SHA2-256, SHA2-384, SHA2-512 and Identity (RFC 7427 4, RFC 8420)."""
 
@@ -63,10 +66,12 @@ class IkeSaInit:
         self._remote = remote
         self._random = random
         self._ni = random(NONCE_LENGTH)
+        self._source_hash = self._choose_source_hash()
         self._cookie = b""
         self._cookies = 0
-        self._groups_tried = [settings.ike_proposals[0].groups[0]]
-        self._key_exchange = generate(self._groups_tried[0], random)
+        self._group_changes = 0
+        self._key_exchange = generate(settings.ike_proposals[0].groups[0], random)
+        self._key_exchanges = {self._key_exchange.group: self._key_exchange}
         self._request = b""
         self.result: IkeSaInitResult | None = None
 
@@ -79,7 +84,7 @@ class IkeSaInit:
             offer_ike(self._settings.ike_proposals),
             KeyExchange(self._key_exchange.group, self._key_exchange.public),
             Nonce(self._ni),
-            Notify(NotifyType.NAT_DETECTION_SOURCE_IP, self._source_hash()),
+            Notify(NotifyType.NAT_DETECTION_SOURCE_IP, self._source_hash),
             Notify(NotifyType.NAT_DETECTION_DESTINATION_IP, natt.detection_hash(self._spi_i, bytes(8), self._remote)),
             Notify(NotifyType.FRAGMENTATION_SUPPORTED),
         ]
@@ -135,10 +140,15 @@ class IkeSaInit:
                     f"the gateway wants Diffie-Hellman group {name}, which ike.proposals does not offer: add it there"
                 )
             )
-        if group in self._groups_tried:
-            return Stale("INVALID_KE_PAYLOAD for a group that was tried already")
-        self._groups_tried.append(group)
-        self._key_exchange = generate(group, self._random)
+        if group == self._key_exchange.group:
+            return Stale("INVALID_KE_PAYLOAD for the group that we sent")
+        if self._group_changes >= MAX_GROUP_CHANGES:
+            return Noted(ProtocolError(f"the gateway asked for another group more than {MAX_GROUP_CHANGES} times"))
+        self._group_changes += 1
+        # Back to a former group means back to its key: the request is the same again, and so is whatever answers it.
+        if group not in self._key_exchanges:
+            self._key_exchanges[group] = generate(group, self._random)
+        self._key_exchange = self._key_exchanges[group]
         return Restart(f"INVALID_KE_PAYLOAD: {group_name(group)}")
 
     def _conclude(self, message: Message, datagram: bytes) -> Outcome:
@@ -185,8 +195,11 @@ class IkeSaInit:
         )
         return Done()
 
-    def _source_hash(self) -> bytes:
-        """A hash that cannot match makes the gateway send ESP in UDP, as behind a NAT (RFC 7296 2.23)."""
+    def _choose_source_hash(self) -> bytes:
+        """A hash that cannot match makes the gateway send ESP in UDP, as behind a NAT (RFC 7296 2.23).
+
+        Chosen once: with a cookie all other payloads come back unchanged (RFC 7296 2.6).
+        """
         if self._settings.force_encapsulation:
             return self._random(20)
         return natt.detection_hash(self._spi_i, bytes(8), self._local)
