@@ -155,6 +155,7 @@ class _Client:
         )
         async with AsyncExitStack() as failed:
             failed.callback(udp.close)
+            udp.reader.add_done_callback(self._reader_ended)
             failed.callback(driver.stop)
             local = udp.local_address_for((candidate.host, gateway.port))
             self._attempt = _Attempt(driver, udp, local, method)
@@ -168,7 +169,7 @@ class _Client:
     async def _follow(self, attempt: _Attempt) -> Established:
         """Answer the core's questions until the tunnel is established."""
         while True:
-            event = await attempt.driver.next_event()
+            event = await self._next_event(attempt.driver)
             match event:
                 case Established():
                     return event
@@ -280,12 +281,7 @@ class _Client:
         assert self._attempt is not None
         driver = self._attempt.driver
         while True:
-            event = asyncio.ensure_future(driver.next_event())
-            await asyncio.wait((event, self._failure), return_when=asyncio.FIRST_COMPLETED)
-            if not event.done():
-                event.cancel()
-                raise self._failure.result()
-            match event.result():
+            match await self._next_event(driver):
                 case Terminated(error):
                     if error is not None:
                         raise error
@@ -294,6 +290,17 @@ class _Client:
                     self._ui.notice(text)
                 case other:
                     log.debug("%s is of no interest now", type(other).__name__)
+
+    async def _next_event(self, driver: Driver) -> Event:
+        """The core's next event, or the error by which the data path or the socket failed."""
+        event = asyncio.ensure_future(driver.next_event())
+        try:
+            await asyncio.wait((event, self._failure), return_when=asyncio.FIRST_COMPLETED)
+            if event.done():
+                return event.result()
+            raise self._failure.result()
+        finally:
+            event.cancel()
 
     async def _log_off(self, attempt: _Attempt) -> None:
         """Tell the gateway when something on our side ended the tunnel; a tunnel that ended already needs nothing."""
@@ -309,6 +316,12 @@ class _Client:
     def _send_esp(self, packet: bytes, remote: Address) -> None:
         if self._attempt is not None:
             self._attempt.udp.send(packet, remote)
+
+    def _reader_ended(self, reader: asyncio.Task[None]) -> None:
+        """Nobody reads the socket any more: rather no tunnel than a dark one."""
+        if not reader.cancelled() and (fault := reader.exception()) is not None:
+            log.error("receiving failed", exc_info=fault)
+            self._fail(AnyikeError(f"a fault of anyike itself while receiving: {fault!r}"))
 
     def _fail(self, error: AnyikeError) -> None:
         if not self._failure.done():

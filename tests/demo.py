@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 PLACE = Path(__file__).resolve().parent / "strongswan-docker"
 sys.path.append(str(PLACE))
@@ -34,7 +35,7 @@ ANYIKE = Path(sys.executable).with_name("anyike")
 CONNECT_LIMIT = 60.0  # Seconds; a good login takes less than one.
 LOG_OFF_LIMIT = 15.0
 TRANSFER_LIMIT = 300
-LAST_ROW = "CHILD_SA"  # of what anyike reports once the tunnel is up
+LAST_ROW = "lifetimes"  # of what anyike reports once the tunnel is up
 PINGS = 5
 
 PROFILE = """\
@@ -105,13 +106,13 @@ def run_demo(name: str, size: int, summary: Summary) -> None:
     heading("The gateway: strongSwan in a container, with users, a login form and a web server behind it")
     gateway(name, "down")  # what a killed demo left is not to be taken for the machine's own
     host_before = listing()
-    with running_gateway(name, summary) as info, tempfile.TemporaryDirectory(prefix="anyike-demo-") as directory:
+    with running_gateway(name, summary) as info:
         namespace = info["client_namespace"]
         client_before = settled_listing(namespace)
-        with tunnel(info, Path(directory), summary):
+        with tunnel(info, summary):
             ping(namespace, summary)
-            download(namespace, info["web_ipv4"], Path(directory, "download"), size, summary)
-            upload(namespace, info["web_ipv4"], Path(directory, "upload"), size, summary)
+            download(namespace, info["web_ipv4"], size, summary)
+            upload(namespace, info["web_ipv4"], size, summary)
             client_during = listing(namespace)
         client_after = listing(namespace)
     host_after = listing()
@@ -172,9 +173,9 @@ def gateway(name: str, *arguments: str) -> str:
 
 
 @contextmanager
-def tunnel(info: dict[str, str], directory: Path, summary: Summary) -> Iterator[None]:
+def tunnel(info: dict[str, str], summary: Summary) -> Iterator[None]:
     """`anyike connect` in the client's namespace while the block runs, ended as a user ends it: by INT."""
-    profile = directory / f"demo-{info['client_namespace']}.toml"
+    profile = Path(info["state"], f"{info['client_namespace']}.toml")
     profile.write_text(PROFILE.format(**info))
     heading("$ anyike connect -c demo.toml --passwd-on-stdin")
     command = in_namespace(info["client_namespace"], str(ANYIKE), "connect", "-c", str(profile), "--passwd-on-stdin")
@@ -265,19 +266,22 @@ def ping(namespace: str, summary: Summary) -> None:
         summary.add(f"ping {'IPv6' if ':' in address else 'IPv4'}", text, good=answers == PINGS)
 
 
-def download(namespace: str, server: str, file: Path, size: int, summary: Summary) -> None:
+def download(namespace: str, server: str, size: int, summary: Summary) -> None:
     """Bytes that we know without asking the gateway."""
     heading(f"$ curl -o download {server}/bytes/{size}")
-    seconds = float(curl(namespace, "-o", str(file), "-w", "%{time_total}", f"{server}/bytes/{size}"))
-    report("download", size, seconds, sha256(file), web.sha256(size), summary)
+    with tempfile.TemporaryFile() as file:
+        _, seconds = curl(namespace, file, "-o", f"/dev/fd/{file.fileno()}", f"{server}/bytes/{size}")
+        report("download", size, seconds, sha256(file), web.sha256(size), summary)
 
 
-def upload(namespace: str, server: str, file: Path, size: int, summary: Summary) -> None:
+def upload(namespace: str, server: str, size: int, summary: Summary) -> None:
     """Fresh random bytes; the server answers with their SHA-256."""
-    file.write_bytes(os.urandom(size))
     heading(f"$ curl -T upload {server}/")
-    digest, seconds = curl(namespace, "-H", "Expect:", "-T", str(file), "-w", " %{time_total}", f"{server}/").split()
-    report("upload", size, float(seconds), digest, sha256(file), summary)
+    with tempfile.TemporaryFile() as file:
+        file.write(os.urandom(size))
+        file.flush()
+        digest, seconds = curl(namespace, file, "-T", f"/dev/fd/{file.fileno()}", "-H", "Expect:", f"{server}/")
+        report("upload", size, seconds, digest, sha256(file), summary)
 
 
 def report(what: str, size: int, seconds: float, digest: str, expected: str, summary: Summary) -> None:
@@ -288,13 +292,23 @@ def report(what: str, size: int, seconds: float, digest: str, expected: str, sum
     summary.add(what, f"{size / 1e6:.0f} MB in {seconds:.2f} s, {speed:.0f} Mbit/s, {verdict}", good=same)
 
 
-def curl(namespace: str, *arguments: str) -> str:
-    """Run curl in the namespace; its standard output."""
-    command = ["curl", "-sS", "--fail", "--noproxy", "*", "--max-time", str(TRANSFER_LIMIT), *arguments]
-    done = subprocess.run(in_namespace(namespace, *command), capture_output=True, text=True, check=False)
+def curl(namespace: str, file: IO[bytes], *arguments: str) -> tuple[str, float]:
+    """Run curl in the namespace with an open file (which has no name, so that nothing is left of it).
+
+    Returns what it wrote to standard output, and the seconds it took.
+    """
+    command = ["curl", "-sS", "--fail", "--noproxy", "*", "--max-time", str(TRANSFER_LIMIT), "-w", " %{time_total}"]
+    done = subprocess.run(
+        in_namespace(namespace, *command, *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        pass_fds=[file.fileno()],
+    )
     if done.returncode:
         raise DemoFailed(done.stderr.strip())
-    return done.stdout
+    answer, _, seconds = done.stdout.rpartition(" ")
+    return answer, float(seconds)
 
 
 def in_namespace(namespace: str, *command: str) -> list[str]:
@@ -302,10 +316,10 @@ def in_namespace(namespace: str, *command: str) -> list[str]:
     return ["ip", "netns", "exec", namespace, *command]
 
 
-def sha256(file: Path) -> str:
-    """In hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def sha256(file: IO[bytes]) -> str:
+    """Of the whole file, in hexadecimal."""
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- the frame -------------------------------------------------------------------------------------------------------------

@@ -56,11 +56,8 @@ class EapPeer:
         self._refused_type: bytes | None = None
         self._notices: deque[str] = deque(maxlen=MAX_NOTICES)
 
-    def receive(self, data: bytes, context: EapContext) -> Step | None:
-        """Handle the content of one EAP payload.
-
-        None: a Success or Failure that does not belong to our last Response; RFC 3748 4.2 has it discarded.
-        """
+    def receive(self, data: bytes, context: EapContext) -> Step:
+        """Handle the content of one EAP payload."""
         try:
             packet = EapPacket.decode(data)
         except DecodeError as error:
@@ -142,15 +139,18 @@ class EapPeer:
             return _respond(packet.identifier, TYPE_EXPANDED_NAK, expanded)
         return _respond(packet.identifier, TYPE_NAK, wish[:1])
 
-    def _finish(self, packet: EapPacket) -> Step | None:
+    def _finish(self, packet: EapPacket) -> Step:
+        """A Success or Failure is ours whatever its identifier: the IKE message around it answers our last one.
+
+        RFC 3748 4.2 would discard a foreign one, but inside IKE the identifier has no function (RFC 7296 3.16).
+        """
         if self._last_response_identifier not in {None, packet.identifier}:
-            logger.warning(
-                "ignored an EAP %s with identifier %d, our last response has %s",
-                packet.code.name.lower(),
+            logger.info(
+                "EAP %s with identifier %d after %s",
+                packet.code.name,
                 packet.identifier,
                 self._last_response_identifier,
             )
-            return None
         if packet.code is Code.SUCCESS:
             return self._remember(self._method.succeed())
         return self._remember(Failed(self.fail()))

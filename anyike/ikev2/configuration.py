@@ -72,6 +72,7 @@ def read_reply(reply: Configuration) -> GatewayConfiguration:
     """
     result = GatewayConfiguration()
     netmask: IPv4Address | None = None
+    unknown: list[tuple[int, bytes]] = []
     for attribute in reply.attributes:
         if attribute.type == AttributeType.INTERNAL_IP4_NETMASK:
             netmask = _ipv4(attribute.value) if attribute.value else None
@@ -81,8 +82,8 @@ def read_reply(reply: Configuration) -> GatewayConfiguration:
             result = read(result, attribute.value)
         elif read is None:
             log.info("attribute %s of the gateway is not understood", name_of(AttributeType, attribute.type))
-            result = replace(result, unknown=(*result.unknown, (attribute.type, attribute.value)))
-    return _with_netmask(result, netmask)
+            unknown.append((attribute.type, attribute.value))
+    return _with_netmask(replace(result, unknown=tuple(unknown)), netmask)
 
 
 def _with_netmask(result: GatewayConfiguration, netmask: IPv4Address | None) -> GatewayConfiguration:

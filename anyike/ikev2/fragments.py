@@ -37,7 +37,9 @@ MAX_PIECES = 1024
 MAX_STORED = 4 * MAX_MESSAGE
 """Unauthenticated pieces kept, and their bytes: enough for one message with several forged pieces to each genuine one."""
 MAX_TRIED = 16
-"""Messages that one piece may complete: one without a forger. Each costs an integrity check, so a forger must not buy many."""
+MAX_CHECKED = 2 * MAX_MESSAGE
+"""Messages that one piece may complete, and their bytes: one without a forger. Each costs an integrity check, so a forger must
+not buy many."""
 
 
 class FragmentDrop(StrEnum):
@@ -189,8 +191,12 @@ class CiscoReassembler:
             self._remove(next(iter(self._arrivals)))
         self._arrivals[key, piece] = now
         self._size += len(piece.data)
-        series = islice(_series(self._latest_first(key, piece.fragment_id)), MAX_TRIED)
-        messages = [whole for pieces in series if (whole := _joined(pieces))]
+        messages: list[bytes] = []
+        for pieces in islice(_series(self._latest_first(key, piece.fragment_id)), MAX_TRIED):
+            if whole := _joined(pieces):
+                messages.append(whole)
+            if sum(map(len, messages)) >= MAX_CHECKED:
+                break
         return FragmentDrop.DUPLICATE if repeated and not messages else messages
 
     def forget(self, key: MessageKey) -> None:
@@ -202,8 +208,8 @@ class CiscoReassembler:
         return [piece for of, piece in reversed(self._arrivals) if (of, piece.fragment_id) == (key, fragment_id)]
 
     def _prune(self, now: float) -> None:
-        for entry in [entry for entry, arrived in self._arrivals.items() if now - arrived > LIFETIME]:
-            self._remove(entry)
+        while self._arrivals and now - next(iter(self._arrivals.values())) > LIFETIME:
+            self._remove(next(iter(self._arrivals)))
 
     def _remove(self, entry: tuple[MessageKey, CiscoPiece]) -> bool:
         if self._arrivals.pop(entry, None) is None:
@@ -231,6 +237,7 @@ def _series(latest_first: list[CiscoPiece]) -> Iterator[tuple[CiscoPiece, ...]]:
 
 
 def _joined(pieces: tuple[CiscoPiece, ...]) -> bytes:
-    """The whole message, or nothing when its IKE header gives another length."""
+    """The whole message, or nothing when its IKE header gives another length or one that is too large."""
     length = int.from_bytes(pieces[0].data[LENGTH_FIELD], "big")
-    return b"".join(piece.data for piece in pieces) if sum(len(piece.data) for piece in pieces) == length else b""
+    fits = sum(len(piece.data) for piece in pieces) == length <= MAX_MESSAGE
+    return b"".join(piece.data for piece in pieces) if fits else b""

@@ -190,7 +190,6 @@ class Gateway:
             answer.append(Payload(wire.VENDOR, VENDOR_FRAGMENTATION))
         self._init_request = message
         messages = self._unprotected(header, answer, self.spi_r)
-        self._init_response = messages[0] if messages else b""
         self._cache[0] = (message, messages)
         algorithms = Algorithms.of(proposal)
         self.keys = IkeKeys.derive(algorithms, secret, self._ni + self._nr, self.spi_i + self.spi_r)
@@ -216,7 +215,8 @@ class Gateway:
     def _unprotected(self, header: Header, payloads: list[Payload], spi_r: bytes) -> list[bytes]:
         first, content = wire.chain(self.tamper.payloads(Step.INIT, payloads))
         first, content = self.tamper.chain(Step.INIT, first, content)
-        return self.tamper.messages(Step.INIT, [header.reply(spi_r).message(first, content)])
+        self._init_response = header.reply(spi_r).message(first, content)
+        return self.tamper.messages(Step.INIT, [self._init_response])
 
     def _receive_protected(self, header: Header, message: bytes) -> list[bytes]:
         if header.next_payload == wire.CISCO_FRAGMENT:

@@ -79,6 +79,9 @@ def document(kind: str, body: bytes = b"") -> bytes:
     return DECLARATION + root + (b">" + body + b"</config-auth>\n" if body else b"/>\n")
 
 
+LONG_FORM = b"Read the rules. " * 300
+"""A message that makes a form need several fragments."""
+
 HELLO = document("hello")
 COMPLETE = document(
     "complete",

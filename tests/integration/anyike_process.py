@@ -9,11 +9,11 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rig import Rig
@@ -22,7 +22,7 @@ ANYIKE = Path(sys.executable).with_name("anyike")
 RUNTIME = Path("/run/anyike")
 LINE_LIMIT = 20.0
 END_LIMIT = 15.0
-UP = " is up, to "
+UP, LAST_LINE = " is up, to ", ", in UDP\n"
 
 Profile = Mapping[str, Mapping[str, Any]]
 
@@ -43,28 +43,34 @@ def profile_text(rig: Rig, changes: Profile) -> str:
     lines = []
     for section, values in settings.items():
         lines.append(f"[{section}]")
-        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None]
+        lines += [f"{name} = {toml(value)}" for name, value in values.items() if value is not None]
     return "\n".join(lines) + "\n"
+
+
+def toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} = {toml(entry)}" for name, entry in value.items()) + "}"
+    return json.dumps(value)
 
 
 class AnyikeProcess:
     """One running command. Its output and errors are one text, as on a screen.
 
     With `terminal` it has a controlling terminal of its own, for questions; otherwise it has none, and pipes.
-    Use it as a context manager: whatever happens, no process is left.
+    Whoever starts one has to `close` it.
     """
 
     def __init__(self, command: Sequence[str], *, terminal: bool = False) -> None:
         self.output = ""
-        self.started = time.monotonic()
+        self._answered = 0
         ours, theirs = pty.openpty() if terminal else (-1, subprocess.PIPE)
         self._process = subprocess.Popen(
-            command,
+            ["setsid", "--ctty", *command] if terminal else command,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs if terminal else subprocess.STDOUT,
             start_new_session=not terminal,
-            preexec_fn=(lambda: os.login_tty(0)) if terminal else None,
             env={**os.environ, "NO_COLOR": "1"},
         )
         if terminal:
@@ -73,15 +79,14 @@ class AnyikeProcess:
         else:
             self._reader, self._writer = self._process.stdout.fileno(), self._process.stdin.fileno()
         self._terminal = terminal
+        self._closed = False
 
-    def __enter__(self) -> AnyikeProcess:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End what still runs: politely, so that it undoes what it did, then not."""
-        if self._process.poll() is None:
+    def close(self) -> None:
+        """End it if it still runs: politely, so that it undoes what it did, then not."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.running:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(END_LIMIT)
@@ -126,17 +131,18 @@ class AnyikeProcess:
     def wait_up(self) -> str:
         """Wait until the tunnel is up and all of its summary was shown."""
         self.wait_for(UP)
-        return self.wait_for("CHILD_SA  ")
+        return self.wait_for(LAST_LINE)
 
     def answer(self, prompt: str, text: str) -> None:
-        """Wait for a new prompt and type the answer to it."""
-        seen = len(self.output)
-        if prompt not in self.output[self._answered :]:
-            self.wait_for(prompt, after=self._answered)
-        self._answered = max(seen, len(self.output))
+        """Wait for a prompt that comes after the last answer, and type the answer to it."""
+        self.wait_for(prompt, after=self._answered)
+        self._answered = self.output.index(prompt, self._answered) + len(prompt)
         self.write(f"{text}\n")
 
-    _answered = 0
+    @property
+    def echoes(self) -> bool:
+        """Does its terminal show what is typed?"""
+        return bool(termios.tcgetattr(self._writer)[3] & termios.ECHO)
 
     def signal(self, number: int) -> None:
         """Send a signal to anyike."""
@@ -235,7 +241,7 @@ class Client:
     def close(self) -> None:
         """Leave no process: neither ours nor one that went into the background."""
         for process in self._processes:
-            process.__exit__(None, None, None)
+            process.close()
         if self.pid_file.exists():
             with suppress(ProcessLookupError):
                 os.kill(int(self.pid_file.read_text()), signal.SIGKILL)

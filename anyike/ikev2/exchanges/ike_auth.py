@@ -175,13 +175,7 @@ class IkeAuth:
 
     def _receive_eap(self, packet: bytes) -> Outcome:
         context = EapContext(self._initiator_octets(), self._init.keys.prf.hash_name)
-        step = self._peer.receive(packet, context)
-        if step is None:
-            return Failed(
-                ProtocolError("the gateway sent an EAP packet that belongs to no question of this login"),
-                Goodbye.NOTIFY,
-            )
-        return self._step(step, gateway_knows=packet[:1] == EAP_FAILURE)
+        return self._step(self._peer.receive(packet, context), gateway_knows=packet[:1] == EAP_FAILURE)
 
     def _step(self, step: Step, *, gateway_knows: bool = False) -> Outcome:
         for text in self._peer.take_notices():

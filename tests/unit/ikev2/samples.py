@@ -10,8 +10,6 @@ from anyike.ikev2.child_sa import TrafficSelector
 from anyike.ikev2.constants import FLAG_INITIATOR, FLAG_RESPONSE
 from anyike.ikev2.message import CONTAINERS, Header
 from anyike.ikev2.payloads import (
-    ATTRIBUTE_FORMAT,
-    KEY_LENGTH,
     READABLE,
     Attribute,
     Authentication,
@@ -34,6 +32,7 @@ from anyike.ikev2.payloads import (
     UnknownPayload,
     VendorId,
 )
+from anyike.ikev2.payloads.security_association import ATTRIBUTE_FORMAT, KEY_LENGTH
 
 u8 = st.integers(0, 0xFF)
 u16 = st.integers(0, 0xFFFF)
@@ -58,7 +57,8 @@ proposals = st.builds(Proposal, u8, u8, st.binary(max_size=8), tuples(transforms
 
 
 def _range(addresses: st.SearchStrategy) -> st.SearchStrategy:
-    return st.builds(TrafficSelector, addresses, addresses, u8, u16, u16)
+    ordered = st.tuples(addresses, addresses).map(sorted)
+    return st.builds(lambda ends, *rest: TrafficSelector(*ends, *rest), ordered, u8, u16, u16)
 
 
 selectors = st.one_of(

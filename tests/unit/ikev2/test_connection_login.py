@@ -15,14 +15,13 @@ from anyike.ikev2.settings import Fragmentation
 from tests.fakes.gateway import ESP_SPI, Profile
 from tests.fakes.link import CHILD_SPI, Link, User, ike_settings, login_method
 from tests.fakes.pki import HOST, NOW, authority, gateway_credential
-from tests.fakes.script import COMPLETE, HELLO, ScriptedLogin, login_form, password_login, say
+from tests.fakes.script import COMPLETE, HELLO, LONG_FORM, ScriptedLogin, login_form, password_login, say
 
 AEAD = ("aes128gcm16", "aes192gcm16", "aes256gcm16", "chacha20poly1305")
 MACS = ("sha256", "sha384", "sha512", "sha1")
 CBC = tuple(f"{cipher}-{mac}" for cipher, mac in product(("aes128", "aes192", "aes256", "3des"), MACS))
 PRFS = ("prfsha256", "prfsha384", "prfsha512", "prfsha1")
 GROUPS = ("modp1024", "modp1536", "modp2048", "modp3072", "modp4096", "ecp256", "ecp384", "ecp521", "x25519")
-LONG = b"Read the rules. " * 300
 
 
 def trusting(allow_sha1: bool = False, ca: str = "Test CA", strict_id: bool = False, host: str = HOST) -> User:
@@ -171,7 +170,7 @@ def test_three_wrong_passwords_end_the_login():
 def test_large_messages_go_in_fragments_both_ways(kind, suite):
     """The long user name makes our request large, the form's text the gateway's."""
     user = User(answers={"username": "a" * 4000, "password": "secret"})
-    login = password_login("a" * 4000, filler=LONG)
+    login = password_login("a" * 4000, filler=LONG_FORM)
     settings = ike_settings(f"{suite}-prfsha256-x25519", fragment_size=576)
     link = Link(login, profile=Profile(fragmentation=kind, fragment_size=548), settings=settings, user=user).establish()
     assert_tunnel(link)

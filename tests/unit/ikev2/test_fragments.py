@@ -1,4 +1,4 @@
-"""Cutting and reassembly: in any order, with loss, repetition, contradiction and a forger between the pieces."""
+"""Payload 132, cut and collected: in any order, with loss, repetition, contradiction and a forger between the pieces."""
 
 import pytest
 from hypothesis import given
@@ -7,20 +7,17 @@ from hypothesis import strategies as st
 from anyike.ikev2.constants import ExchangeType, PayloadType
 from anyike.ikev2.fragments import (
     LIFETIME,
-    MAX_FRAGMENTS,
+    MAX_CHECKED,
     MAX_MESSAGE,
     MAX_PIECES,
     MAX_STORED,
     MAX_TRIED,
-    MAX_UNFINISHED,
     CiscoReassembler,
     FragmentDrop,
-    SkfReassembler,
     cut_cisco,
     decode_cisco,
 )
 from anyike.ikev2.message import Header, decode_header
-from anyike.ikev2.protection import Fragment
 from anyike.wire import DecodeError
 
 KEY = (True, 1)
@@ -187,6 +184,11 @@ def test_a_length_that_the_inner_header_does_not_give_makes_no_message():
     assert add_all(collector, [piece(2, whole[200:], last=True)]) == [whole]
 
 
+@pytest.mark.parametrize(("size", "complete"), [(MAX_MESSAGE, True), (MAX_MESSAGE + 1, False)])
+def test_the_size_of_a_message_is_bounded(size, complete):
+    assert bool(add_all(CiscoReassembler(), cut_cisco(message(size), 60_000))) == complete
+
+
 def test_contradicting_last_pieces():
     """Two totals: whichever fits is offered."""
     whole = message(500)
@@ -226,6 +228,19 @@ def test_a_burst_of_forged_pieces_does_not_outlive_a_retransmission():
     assert whole in add_all(collector, pieces, 2)
 
 
+@pytest.mark.parametrize("ids", [1, 3, 0xFFFF])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_message_after_a_flood_of_forged_pieces_completes_at_once(ids, order):
+    """With the genuine fragment ID among theirs, and without any memory of the flood but the bounded one."""
+    whole = message(1000)
+    collector = CiscoReassembler()
+    for place in range(2000):
+        forged = piece(place % 6 + 1, message(200, place), last=place % 7 == 0, fragment_id=1 + place % ids)
+        collector.add(KEY, forged, 0)
+    assert len(collector._arrivals) <= MAX_PIECES
+    assert whole in add_all(collector, cut_cisco(whole, 236)[::order])
+
+
 def test_one_piece_buys_a_bounded_number_of_checks():
     collector = CiscoReassembler()
     for number in range(1, 6):
@@ -234,6 +249,19 @@ def test_one_piece_buys_a_bounded_number_of_checks():
             assert collector.add(KEY, piece(number, data[:-1] + bytes([label])), 0) == []
     whole = collector.add(KEY, piece(6, bytes(200), last=True), 0)
     assert len(whole) == MAX_TRIED
+
+
+def test_one_piece_buys_a_bounded_number_of_bytes_to_check():
+    """The largest message with three forged pieces of the right size beside several of its own."""
+    pieces = cut_cisco(message(MAX_MESSAGE), 556)
+    collector = CiscoReassembler()
+    add_all(collector, [pieces[0], *pieces[2:]])
+    add_all(collector, [piece(number, bytes([label]) * 520) for number in (3, 4, 5) for label in range(3)])
+    offered = collector.add(KEY, piece(2, bytes(520)), 0)
+    assert isinstance(offered, list)
+    assert {len(whole) for whole in offered} == {MAX_MESSAGE}
+    assert len(offered) * MAX_MESSAGE == MAX_CHECKED
+    assert collector.add(KEY, pieces[1], 0)
 
 
 def test_the_latest_pieces_are_tried_first():
@@ -277,118 +305,3 @@ def test_what_is_kept_is_bounded_in_count_and_bytes():
     for collector in (many, large):
         collector.forget(KEY)
         assert (len(collector._arrivals), collector._size) == (0, 0)
-
-
-# --- RFC 7383 --------------------------------------------------------------------------------------------------------------
-
-
-def fragments(total: int, size: int = 10, label: int = 0) -> list[Fragment]:
-    return [
-        Fragment(number, total, 48 if number == 1 else 0, bytes([(number + label) % 256]) * size)
-        for number in range(1, total + 1)
-    ]
-
-
-def whole_of(parts: list[Fragment]) -> tuple[int, bytes]:
-    return 48, b"".join(part.plaintext for part in parts)
-
-
-@given(st.integers(1, 20), st.data())
-def test_fragments_in_any_order_with_repetition(total, data):
-    parts = fragments(total)
-    arrivals = data.draw(st.permutations(parts))
-    collector = SkfReassembler()
-    results = []
-    for place, part in enumerate(arrivals):
-        results.append(collector.add(KEY, part, place))
-        if place < total - 1:
-            assert (
-                collector.add(KEY, data.draw(st.sampled_from(arrivals[: place + 1])), place) == FragmentDrop.DUPLICATE
-            )
-    assert results == [None] * (total - 1) + [whole_of(parts)]
-
-
-@given(
-    st.lists(
-        st.builds(Fragment, st.integers(1, 5), st.integers(5, 7), st.integers(0, 255), st.binary(max_size=9)),
-        max_size=40,
-    )
-)
-def test_any_authentic_fragments_give_a_result_of_the_three_kinds(parts):
-    collector = SkfReassembler()
-    for now, part in enumerate(parts):
-        result = collector.add(KEY, part, now)
-        assert result is None or isinstance(result, FragmentDrop | tuple)
-        if isinstance(result, tuple):
-            assert part.total == 5
-
-
-def test_a_larger_total_starts_over_and_a_smaller_one_is_ignored():
-    """RFC 7383 2.6."""
-    coarse, fine = fragments(2, 30), fragments(3, 20, 9)
-    collector = SkfReassembler()
-    assert collector.add(KEY, coarse[0], 0) is None
-    assert collector.add(KEY, fine[0], 1) is None
-    assert collector.add(KEY, coarse[1], 2) == FragmentDrop.SMALLER_TOTAL
-    assert collector.add(KEY, fine[2], 3) is None
-    assert collector.add(KEY, fine[1], 4) == whole_of(fine)
-
-
-def test_a_contradicting_duplicate_is_ignored():
-    parts = fragments(2)
-    collector = SkfReassembler()
-    collector.add(KEY, parts[0], 0)
-    assert collector.add(KEY, Fragment(1, 2, 33, b"other"), 1) == FragmentDrop.DUPLICATE
-    assert collector.add(KEY, parts[1], 2) == whole_of(parts)
-
-
-def test_messages_do_not_mix():
-    one, two = fragments(2), fragments(2, label=5)
-    collector = SkfReassembler()
-    assert collector.add((True, 1), one[0], 0) is None
-    assert collector.add((False, 1), two[0], 0) is None
-    assert collector.add((True, 2), one[1], 0) is None
-    assert collector.add((False, 1), two[1], 0) == whole_of(two)
-    assert collector.add((True, 1), one[1], 0) == whole_of(one)
-
-
-def test_the_number_of_fragments_is_bounded():
-    most = fragments(MAX_FRAGMENTS)
-    collector = SkfReassembler()
-    assert [collector.add(KEY, part, 0) for part in most][-1] == whole_of(most)
-    assert collector.add(KEY, Fragment(1, MAX_FRAGMENTS + 1, 48, b""), 0) == FragmentDrop.TOO_MANY
-
-
-def test_the_size_is_bounded_and_the_message_forgotten():
-    size = MAX_MESSAGE // 4
-    collector = SkfReassembler()
-    exact = fragments(4, size)
-    assert [collector.add(KEY, part, 0) for part in exact][-1] == whole_of(exact)
-    assert [collector.add(KEY, part, 0) for part in fragments(5, size)][-1] == FragmentDrop.TOO_LARGE
-    assert collector._sets == {}
-
-
-def test_the_number_of_unfinished_messages_is_bounded():
-    collector = SkfReassembler()
-    for message_id in range(MAX_UNFINISHED + 3):
-        collector.add((True, message_id), fragments(2)[0], 0)
-    assert len(collector._sets) == MAX_UNFINISHED
-    assert collector.add((True, MAX_UNFINISHED + 2), fragments(2)[1], 0) == whole_of(fragments(2))
-    assert collector.add((True, 0), fragments(2)[1], 0) is None
-
-
-@pytest.mark.parametrize(("age", "complete"), [(LIFETIME, True), (LIFETIME + 0.1, False)])
-def test_fragments_age(age, complete):
-    first, second = fragments(2)
-    collector = SkfReassembler()
-    collector.add(KEY, first, 100)
-    assert (collector.add(KEY, second, 100 + age) is not None) == complete
-
-
-def test_forget():
-    first, second = fragments(2)
-    collector = SkfReassembler()
-    collector.add(KEY, first, 0)
-    collector.forget(KEY)
-    collector.forget(KEY)
-    assert collector.add(KEY, second, 0) is None

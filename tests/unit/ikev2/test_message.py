@@ -52,14 +52,25 @@ def test_a_later_minor_version_is_accepted():
     assert decode_header(HEADER_BYTES[:17] + b"\x25" + HEADER_BYTES[18:]) == HEADER
 
 
-@pytest.mark.parametrize("datagram", [b"", HEADER_BYTES[:27], HEADER_BYTES + b"\0", HEADER_BYTES[:24] + b"\0\0\0\x1b"])
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        b"",
+        HEADER_BYTES[:27],
+        HEADER_BYTES + b"\0",
+        HEADER_BYTES[:24] + b"\0\0\0\x1b",
+        HEADER_BYTES[:24] + b"\0\0\0\x1d",
+    ],
+)
 def test_a_length_that_is_not_the_datagrams(datagram):
     with pytest.raises(InvalidSyntax) as caught:
         decode_header(datagram)
     assert caught.value.notify == NotifyType.INVALID_SYNTAX
 
 
-@given(st.binary(max_size=64))
+@given(
+    st.binary(max_size=64) | st.builds(lambda front, more: front + more, st.just(HEADER_BYTES), st.binary(max_size=4))
+)
 def test_arbitrary_bytes_are_a_header_or_a_decode_error(datagram):
     try:
         header = decode_header(datagram)

@@ -19,8 +19,6 @@ from anyike.ikev2.constants import (
     name_of,
 )
 from anyike.ikev2.payloads import (
-    MAX_PROPOSALS,
-    MAX_TRANSFORMS,
     READABLE,
     Attribute,
     Authentication,
@@ -43,6 +41,7 @@ from anyike.ikev2.payloads import (
     UnknownPayload,
     VendorId,
 )
+from anyike.ikev2.payloads.security_association import MAX_PROPOSALS, MAX_TRANSFORMS
 from anyike.wire import DecodeError, Reader
 from tests.unit.ikev2.samples import BY_TYPE
 
@@ -156,6 +155,7 @@ def test_arbitrary_bytes_give_a_value_or_a_decode_error(kind, data):
         (TsInitiator, "00 000000 00"),
         (TsInitiator, "01 000000 07 00 0011 0000 ffff 00000000 ffffffff 00"),
         (TsInitiator, "01 000000 08 00 0010 0000 ffff 00000000 ffffffff"),
+        (TsInitiator, "01 000000 07 00 0010 0000 ffff 0a000002 0a000001"),  # ends before it starts
         (Configuration, "01 000000 0001"),
         (Configuration, "02 000000 0001 0005 0a000001"),
     ],

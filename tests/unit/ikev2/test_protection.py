@@ -217,8 +217,12 @@ def test_fragments_are_the_plaintext_in_pieces(suite, payloads, limit):
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
 @pytest.mark.parametrize("limit", range(1200, 1217))
 def test_no_fragment_is_smaller_than_it_could_be(suite, limit):
-    first, *_ = ends(suite)[0].seal_fragments(HEADER, PAYLOADS, limit)
+    """Filled to the last cipher block, and nothing of it padding."""
+    initiator, responder = ends(suite)
+    first, *_ = initiator.seal_fragments(HEADER, PAYLOADS, limit)
+    blocks = (limit - 28 - 8 - suite.iv_length - suite.icv_length) // suite.block_size
     assert limit - suite.block_size < len(first) <= limit
+    assert len(responder.open_fragment(first).plaintext) == blocks * suite.block_size - 1
 
 
 def test_the_shape_of_a_fragment():

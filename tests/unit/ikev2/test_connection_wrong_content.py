@@ -1,0 +1,460 @@
+"""What the gateway itself says wrongly, under its own protection: one clear error, and no state left."""
+
+from __future__ import annotations
+
+import pytest
+
+from anyike.errors import (
+    AnyikeError,
+    GatewayNotTrusted,
+    GatewayRefused,
+    LoginFailed,
+    NoCommonProposal,
+    ProtocolError,
+)
+from anyike.ikev2.connection import State
+from anyike.ikev2.events import CredentialsNeeded, Established, LoginAccepted
+from tests.fakes import wire
+from tests.fakes.gateway import Profile, Step, Tamper
+from tests.fakes.link import Link, ike_settings
+from tests.fakes.script import (
+    COMPLETE,
+    DECLARATION,
+    HELLO,
+    SAY_FAILURE,
+    SAY_SUCCESS,
+    Packet,
+    ScriptedLogin,
+    document,
+    login_form,
+    request,
+    say,
+    tlv,
+)
+from tests.fakes.wire import Payload
+from tests.unit.ikev2.test_connection_login import trusting
+
+PROTECTED = [Step.PROOF, Step.LOGIN, Step.SUCCESS, Step.FINAL]
+CRITICAL = Payload(200, b"", critical=True)
+MAX_EAP = 0xFFFF - 4  # what an EAP payload with its generic header can hold
+
+
+def at(step: Step, change) -> Tamper:
+    """Change the payloads of one step."""
+    return Tamper(payloads=lambda here, genuine: change(genuine) if here is step else genuine)
+
+
+def without(kind: int):
+    return lambda genuine: [payload for payload in genuine if payload.type != kind]
+
+
+def replaced(kind: int, body):
+    """Another body for a payload: bytes, or a function of the genuine one."""
+
+    def change(genuine: list[Payload]) -> list[Payload]:
+        return [
+            Payload(kind, body(payload.body) if callable(body) else body) if payload.type == kind else payload
+            for payload in genuine
+        ]
+
+    return change
+
+
+def only(*payloads: Payload):
+    return lambda _genuine: list(payloads)
+
+
+def flipped(body: bytes) -> bytes:
+    return body[:-1] + bytes([body[-1] ^ 1])
+
+
+def assert_over(link: Link, kind: type[AnyikeError], words: str = "") -> None:
+    """One error of this class and words, the last event; nothing runs on, no key stays."""
+    error = link.error
+    assert type(error) is kind, (error, link.gateway.journal)
+    assert words in str(error)
+    assert "\n" not in str(error)
+    assert not any(isinstance(event, Established) for event in link.events)
+    assert link.client.state is State.CLOSED
+    assert link.client.get_timer() is None
+    assert link.client.datagrams_to_send() == []
+    assert link.client._channel._protection is None
+
+
+def ends(link: Link, kind: type[AnyikeError], words: str = "") -> Link:
+    assert_over(link.until_over(), kind, words)
+    return link
+
+
+# --- the messages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", PROTECTED)
+def test_an_unknown_critical_payload(step):
+    ends(Link(tamper=at(step, lambda genuine: [*genuine, CRITICAL])), ProtocolError, "critical payload")
+
+
+@pytest.mark.parametrize("step", PROTECTED)
+def test_an_unknown_payload_that_is_not_critical_is_skipped(step):
+    extra = [Payload(200, b"?"), wire.notify(40963, b"odd"), Payload(wire.VENDOR, bytes(20))]
+    assert Link(tamper=at(step, lambda genuine: [*extra, *genuine])).establish().established
+
+
+@pytest.mark.parametrize("step", PROTECTED)
+def test_a_payload_that_has_no_place_here(step):
+    link = Link(tamper=at(step, lambda genuine: [*genuine, Payload(wire.NONCE, bytes(32))]))
+    ends(link, ProtocolError, "no place")
+
+
+@pytest.mark.parametrize(("step", "kind"), [(Step.PROOF, wire.IDR), (Step.PROOF, wire.AUTH), (Step.LOGIN, wire.EAP)])
+def test_a_payload_that_stands_twice(step, kind):
+    link = Link(tamper=at(step, lambda genuine: [*genuine, wire.one(genuine, kind)]))
+    ends(link, ProtocolError, "2 times")
+
+
+@pytest.mark.parametrize("step", [Step.LOGIN, Step.FINAL])
+def test_payloads_truncated_at_every_byte(step):
+    length = []
+    genuine = Tamper(chain=lambda here, first, data: (length.append(len(data)) if here is step else None, first)[1:] + (data,))
+    Link(tamper=genuine).establish()
+    for end in range(length[0]):
+        cut = Tamper(chain=lambda here, first, data, end=end: (first, data[:end] if here is step else data))
+        ends(Link(tamper=cut), ProtocolError)
+
+
+@pytest.mark.parametrize("step", PROTECTED)
+def test_something_left_over_behind_the_payloads(step):
+    tamper = Tamper(chain=lambda here, first, data: (first, data + b"\0" if here is step else data))
+    ends(Link(tamper=tamper), ProtocolError, "left over")
+
+
+@pytest.mark.parametrize("step", PROTECTED)
+def test_an_empty_message(step):
+    errors = {Step.PROOF: GatewayNotTrusted, Step.FINAL: GatewayNotTrusted}
+    ends(Link(tamper=at(step, only())), errors.get(step, ProtocolError))
+
+
+def test_more_payloads_than_anybody_sends():
+    many = at(Step.LOGIN, lambda genuine: [*genuine, *[wire.notify(40960)] * 200])
+    ends(Link(tamper=many), ProtocolError, "more than")
+
+
+@pytest.mark.parametrize(
+    ("step", "missing", "kind", "words"),
+    [
+        (Step.PROOF, wire.IDR, GatewayNotTrusted, "did not prove"),
+        (Step.PROOF, wire.AUTH, GatewayNotTrusted, "did not prove"),
+        (Step.PROOF, wire.CERT, GatewayNotTrusted, ""),
+        (Step.PROOF, wire.EAP, GatewayRefused, "ike.local_id"),
+        (Step.LOGIN, wire.EAP, ProtocolError, "no EAP"),
+        (Step.SUCCESS, wire.EAP, ProtocolError, "no EAP"),
+        (Step.FINAL, wire.AUTH, GatewayNotTrusted, "no AUTH"),
+        (Step.FINAL, wire.SA, ProtocolError, "CHILD_SA"),
+        (Step.FINAL, wire.TSI, ProtocolError, "CHILD_SA"),
+        (Step.FINAL, wire.TSR, ProtocolError, "CHILD_SA"),
+    ],
+)
+def test_a_payload_that_is_missing(step, missing, kind, words):
+    link = Link(tamper=at(step, without(missing)), user=trusting()).until_over()
+    error = link.error
+    assert isinstance(error, kind)
+    assert words in str(error)
+    if step is Step.PROOF:
+        assert link.login.replies == []
+
+
+def test_no_configuration_is_no_error_of_the_protocol():
+    assert Link(tamper=at(Step.FINAL, without(wire.CP))).establish().established.configuration.addresses == ()
+
+
+@pytest.mark.parametrize("step", PROTECTED)
+def test_a_gateway_that_refuses_at_any_step(step):
+    link = Link(tamper=at(step, only(wire.notify(24))))
+    ends(link, LoginFailed if step is not Step.PROOF else GatewayRefused)
+    assert all(exchange != wire.INFORMATIONAL for exchange, _ in link.gateway.journal.requests)
+
+
+# --- the gateway's proof --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replaced(wire.AUTH, flipped),
+        replaced(wire.AUTH, lambda body: body[:4]),
+        replaced(wire.AUTH, lambda body: b"\x02" + body[1:]),
+        replaced(wire.AUTH, lambda body: b"\x0e" + body[1:]),
+        replaced(wire.AUTH, lambda body: b"\x09" + body[1:]),
+        replaced(wire.IDR, b"\x02\0\0\0vpn.example.org"),
+        replaced(wire.CERT, b"\x04garbage"),
+        replaced(wire.CERT, b"\x04"),
+        replaced(wire.CERT, lambda body: b"\x0b" + body[1:]),
+    ],
+    ids=["flipped", "empty", "MIC", "RFC 7427", "ECDSA", "IDr", "no certificate", "empty certificate", "encoding"],
+)
+def test_a_proof_that_is_altered(change):
+    link = ends_untrusted(Link(tamper=at(Step.PROOF, change), user=trusting()))
+    assert link.login.replies == []
+    assert not any(isinstance(event, CredentialsNeeded) for event in link.events)
+
+
+def ends_untrusted(link: Link) -> Link:
+    assert isinstance(link.until_over().error, GatewayNotTrusted)
+    return link
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replaced(wire.AUTH, flipped),
+        replaced(wire.AUTH, lambda body: body[:4]),
+        replaced(wire.AUTH, lambda body: b"\x01" + body[1:]),
+        replaced(wire.AUTH, lambda body: body + b"\0"),
+    ],
+    ids=["flipped", "empty", "other method", "longer"],
+)
+def test_a_final_auth_that_is_altered(change):
+    link = ends(Link(tamper=at(Step.FINAL, change)), GatewayNotTrusted, "AUTH after the login is wrong")
+    assert wire.notifies(link.gateway.journal.last_payloads) == {24: b""}
+
+
+def test_an_altered_init_response_is_found_by_the_gateways_signature():
+    """A forger takes FRAGMENTATION_SUPPORTED away: the keys agree, what was signed does not."""
+
+    def messages(step: Step, genuine: list[bytes]) -> list[bytes]:
+        if step is not Step.INIT:
+            return genuine
+        header = wire.read_header(genuine[0])
+        payloads = wire.unchain(header.next_payload, genuine[0][wire.HEADER :])
+        return [header.message(*wire.chain(payloads[:-1]))]
+
+    link = ends_untrusted(Link(tamper=Tamper(messages=messages), user=trusting()))
+    assert link.login.replies == []
+
+
+# --- EAP ------------------------------------------------------------------------------------------------------------------
+
+
+def test_eap_failure_ends_the_login():
+    link = ends(Link(ScriptedLogin([HELLO, login_form(), SAY_FAILURE])), LoginFailed, "rejected the login")
+    assert link.gateway.journal.requests[-1][0] == wire.IKE_AUTH
+
+
+def test_eap_failure_at_once():
+    ends(Link(ScriptedLogin([HELLO, SAY_FAILURE])), LoginFailed)
+
+
+def test_a_final_error_is_shown():
+    error = document("auth-request", b'<error id="9" param1="Ada" param2="">The account of %s is locked.</error>')
+    ends(Link(ScriptedLogin([HELLO, login_form(), error])), LoginFailed, "The account of Ada is locked.")
+
+
+@pytest.mark.parametrize(
+    ("method", "nak"),
+    [(b"\x04", b"\x03\xfe"), (b"\x1a", b"\x03\xfe"), (bytes.fromhex("fe00013700000001"), b"\xfe\0\0\0\0\0\0\x03")],
+    ids=["MD5", "MSCHAPv2", "expanded"],
+)
+def test_an_eap_type_that_we_do_not_speak(method, nak):
+    login = ScriptedLogin([say(b"challenge", method), SAY_FAILURE])
+    ends(Link(login), GatewayRefused, "AnyConnect EAP")
+    assert login.replies[0].packet[4:].startswith(nak)
+
+
+def test_after_a_nak_the_gateway_may_come_to_our_method():
+    login = ScriptedLogin([say(b"challenge", b"\x04"), HELLO, login_form(), COMPLETE])
+    assert Link(login).establish().established
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [SAY_SUCCESS],
+        [HELLO, SAY_SUCCESS],
+        [HELLO, login_form(), SAY_SUCCESS],
+        [HELLO, Packet(lambda identifier: bytes([3, identifier + 100, 0, 4]))],
+        [HELLO, Packet(lambda identifier: bytes([4, identifier + 100, 0, 4]))],
+        [HELLO, HELLO],
+        [HELLO, COMPLETE, COMPLETE],
+        [login_form()],
+        [HELLO, document("unknown")],
+        [Packet(lambda identifier: bytes([2, identifier, 0, 5, 1]))],
+        [Packet(lambda _identifier: b"")],
+        [Packet(lambda identifier: bytes([1, identifier, 0]))],
+        [Packet(lambda identifier: bytes([9, identifier, 0, 4]))],
+        [Packet(lambda identifier: bytes([1, identifier, 0, 4]))],
+        [Packet(lambda identifier: request(identifier, b"")[:-1])],
+        [Packet(lambda identifier: request(identifier, b"") + b"\0")],
+        [Packet(lambda identifier: bytes([3, identifier, 0, 5, 0]))],
+        [say(b"", b"\x03")],
+        [say(b"", b"\x00")],
+    ],
+)
+def test_an_eap_dialogue_that_makes_no_sense(lines):
+    ends(Link(ScriptedLogin(lines)), ProtocolError)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0",
+        b"\0\0\0",
+        b"\0\0\xff\xff",
+        b"\0\0\0\x05four",
+        tlv(0, HELLO) + b"\0\1\0",
+        tlv(0, HELLO) + b"\0\1\0\x01",
+        tlv(0, HELLO) + tlv(0, HELLO),
+        tlv(1, b"signature"),
+    ],
+    ids=["none", "1 byte", "3 bytes", "no value", "short value", "half a header", "past the end", "two", "no document"],
+)
+def test_tlvs_that_cannot_be_read(content):
+    ends(Link(ScriptedLogin([say(content)])), ProtocolError)
+
+
+def test_an_unknown_tlv_is_ignored():
+    assert Link(ScriptedLogin([say(tlv(2, b"?") + tlv(0, HELLO)), login_form(), COMPLETE])).establish().established
+
+
+BOMB = b"".join(b'<!ENTITY e%d "%s">' % (n, b"&e%d;" % (n - 1) * 10) for n in range(1, 10))
+XML = {
+    "DTD": b'<!DOCTYPE config-auth><config-auth client="vpn" type="hello"/>',
+    "external DTD": b'<!DOCTYPE config-auth SYSTEM "http://127.0.0.1/x.dtd"><config-auth type="hello"/>',
+    "entity": b'<!DOCTYPE a [<!ENTITY e "x">]><config-auth type="hello">&e;</config-auth>',
+    "external entity": b'<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><config-auth type="hello">&e;</config-auth>',
+    "entity bomb": b'<!DOCTYPE a [<!ENTITY e0 "ha">' + BOMB + b']><config-auth type="hello">&e9;</config-auth>',
+    "undeclared entity": b'<config-auth type="hello">&e;</config-auth>',
+    "no root": b"",
+    "not closed": b'<config-auth type="hello">',
+    "two roots": b'<config-auth type="hello"/><config-auth type="hello"/>',
+    "text": b"hello",
+    "NUL": b'<config-auth type="hello">\0</config-auth>',
+    "not UTF-8": b'<config-auth type="hello">\xff\xfe</config-auth>',
+    "other root": b'<html type="hello"/>',
+    "no type": b"<config-auth/>",
+}
+
+
+@pytest.mark.parametrize("body", XML.values(), ids=XML.keys())
+def test_xml_that_is_refused(body):
+    link = ends(Link(ScriptedLogin([DECLARATION + body])), ProtocolError)
+    assert link.login.replies == []
+
+
+def filled(start: bytes, unit: bytes, end: bytes, close: bytes = b"") -> bytes:
+    """A document that fills one EAP packet: `start`, units, as many closings, `end`."""
+    room = MAX_EAP - 12 - 4 - len(start) - len(end)
+    count = room // (len(unit) + len(close))
+    return start + unit * count + close * count + end + b" " * (room - count * (len(unit) + len(close)))
+
+
+HEAD = DECLARATION + b'<config-auth client="vpn" type="hello" aggregate-auth-version="2">'
+TAIL = b"</config-auth>"
+FORM = DECLARATION + b'<config-auth client="vpn" type="auth-request"><auth id="main"><form>'
+FORM_END = b'<input type="password" name="password"/></form></auth></config-auth>'
+
+
+@pytest.mark.parametrize("fragmentation", ["ietf", "cisco"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        filled(HEAD, b"<a>", TAIL, b"</a>"),
+        filled(HEAD, b"<a/>", TAIL),
+        filled(HEAD[:-1], b' a="">', TAIL),
+        filled(HEAD + b"<a", b" b=''", b"/>" + TAIL),
+        filled(HEAD, b"<a>", b""),
+        filled(HEAD, b"<", TAIL),
+    ],
+    ids=["deep", "wide", "broken", "attributes", "never closed", "brackets"],
+)
+def test_xml_as_large_and_as_deep_as_one_packet_can_hold(body, fragmentation):
+    login = ScriptedLogin([body])
+    link = ends(Link(login, profile=Profile(fragmentation=fragmentation)), ProtocolError)
+    assert link.client.counters["fragments_in"] > 50
+    assert login.replies == []
+
+
+@pytest.mark.parametrize("fragmentation", ["ietf", "cisco"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        login_form(filler=b"x" * (MAX_EAP - 12 - 4 - len(login_form()))),
+        filled(FORM + b'<select name="choice">', b"<option>Staff</option>", b"</select>" + FORM_END),
+    ],
+    ids=["message", "options"],
+)
+def test_a_genuine_form_as_large_as_one_packet_can_hold(body, fragmentation):
+    link = Link(ScriptedLogin([HELLO, body, COMPLETE]), profile=Profile(fragmentation=fragmentation))
+    link.user.answers = {"username": "ada", "password": "secret", "choice": "Staff"}
+    assert link.establish().established
+
+
+def test_a_login_that_never_ends():
+    def again(_reply):
+        return [login_form(), again]
+
+    ends(Link(ScriptedLogin([HELLO, again])), ProtocolError, "without an end")
+
+
+# --- the CHILD_SA and the configuration -----------------------------------------------------------------------------------
+
+
+def proposal(**changes) -> bytes:
+    values = {"number": 1, "protocol": 3, "spi": b"\xc0\xff\xee\x01", "transforms": ((1, 20, 256), (5, 0, 0))} | changes
+    return wire.Proposal(**values).encode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replaced(wire.SA, proposal(transforms=((1, 20, 128), (5, 0, 0)))),
+        replaced(wire.SA, proposal(transforms=((1, 12, 256), (3, 12, 0), (5, 0, 0)))),
+        replaced(wire.SA, proposal(transforms=((1, 20, 256), (5, 1, 0)))),
+        replaced(wire.SA, proposal(transforms=((1, 20, 256),))),
+        replaced(wire.SA, proposal(transforms=((1, 20, 256), (1, 20, 256), (5, 0, 0)))),
+        replaced(wire.SA, proposal(transforms=())),
+        replaced(wire.SA, proposal(number=2)),
+        replaced(wire.SA, proposal(protocol=2)),
+        replaced(wire.SA, proposal(spi=bytes(4))),
+        replaced(wire.SA, proposal(spi=b"\0\0\0\xff")),
+        replaced(wire.SA, proposal(spi=b"")),
+        replaced(wire.SA, proposal(spi=bytes(8))),
+        replaced(wire.SA, b""),
+        replaced(wire.TSI, wire.selectors(wire.TSI, "::/0").body),
+        replaced(wire.TSR, wire.selectors(wire.TSR, "0.0.0.0/0", "::/0").body),
+        replaced(wire.TSI, bytes(4)),
+        replaced(wire.TSI, b"\1\0\0\0\x09\0\0\x08\0\0\xff\xff"),
+        replaced(wire.CP, wire.configuration((1, bytes(3))).body),
+        replaced(wire.CP, wire.configuration((8, bytes(16) + b"\xff")).body),
+        replaced(wire.CP, wire.configuration((28676, bytes(7))).body),
+        replaced(wire.CP, wire.configuration((28676, bytes(4) + b"\xff\0\xff\0")).body),
+        replaced(wire.CP, wire.configuration((1, bytes([10, 0, 0, 1])), (2, b"\xff\0\xff\0")).body),
+    ],
+)
+def test_a_child_sa_or_configuration_that_was_not_asked_for_or_cannot_be(change):
+    link = ends(Link(tamper=at(Step.FINAL, change)), ProtocolError)
+    assert isinstance(link.event(LoginAccepted), LoginAccepted)
+
+
+@pytest.mark.parametrize(
+    ("notify", "kind", "words"),
+    [
+        (14, NoCommonProposal, "esp.proposals"),
+        (36, GatewayRefused, "no address"),
+        (37, GatewayRefused, "FAILED_CP_REQUIRED"),
+        (38, GatewayRefused, "TS_UNACCEPTABLE"),
+        (35, GatewayRefused, "NO_ADDITIONAL_SAS"),
+    ],
+)
+def test_a_child_sa_that_the_gateway_refuses(notify, kind, words):
+    """The IKE SA stands then: it is deleted."""
+    refused = at(Step.FINAL, lambda genuine: [genuine[0], wire.notify(notify)])
+    link = ends(Link(tamper=refused), kind, words)
+    assert link.gateway.journal.deleted
+
+
+def test_narrowed_selectors_are_taken_as_they_are():
+    profile = Profile(ts_r=("10.0.0.0/8", "192.168.7.0/24"))
+    child = Link(profile=profile, settings=ike_settings()).establish().established.child
+    assert [str(ts.start) for ts in child.remote_selectors] == ["10.0.0.0", "192.168.7.0"]
+    assert [str(ts.end) for ts in child.local_selectors] == ["10.9.0.7"]
