@@ -14,7 +14,7 @@ from anyike import assembly, paths
 from anyike.config import Settings
 from anyike.driver import Driver
 from anyike.eap_anyconnect.method import AnyConnectEap
-from anyike.errors import AnyikeError, ExitCode, LoginFailed, Unreachable
+from anyike.errors import AnyikeError, ExitCode, HostSetupFailed, LoginFailed, Unreachable
 from anyike.esp.overhead import inner_mtu
 from anyike.gateway_trust import judge
 from anyike.ikev2.connection import Connection
@@ -161,6 +161,8 @@ class _Client:
             self._attempt = _Attempt(driver, udp, local, method)
             self._ui.stage(Stage.IKE_SA_INIT, f"to {candidate.host}")
             driver.start(udp, local, (candidate.host, gateway.port))
+            loading = asyncio.ensure_future(_load_host_network())
+            failed.callback(loading.cancel)
             established = await self._follow(self._attempt)
             undo.push_async_exit(failed.pop_all())
             return established
@@ -303,13 +305,17 @@ class _Client:
             event.cancel()
 
     async def _log_off(self, attempt: _Attempt) -> None:
-        """Tell the gateway when something on our side ended the tunnel; a tunnel that ended already needs nothing."""
+        """Tell the gateway when something on our side ended the tunnel.
+
+        A tunnel that ended already needs nothing; one whose end has begun gets here by a second signal, which waits no more.
+        """
         connection, driver = attempt.driver.connection, attempt.driver
-        connection.close(driver.now)
-        driver.pump()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOG_OFF_LIMIT):
-                await driver.ended.wait()
+        if not connection.leaving:
+            connection.close(driver.now)
+            driver.pump()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOG_OFF_LIMIT):
+                    await driver.ended.wait()
         log.info("IKE counters: %s", {str(name): count for name, count in sorted(connection.counters.items())})
         log.info("ESP counters: %s", dict(self._data_path.counters()))
 
@@ -326,3 +332,14 @@ class _Client:
     def _fail(self, error: AnyikeError) -> None:
         if not self._failure.done():
             self._failure.set_result(error)
+
+
+async def _load_host_network() -> None:
+    """Load what only an established tunnel needs while the gateway thinks; in pieces, so that no answer waits for all."""
+    from anyike.net import host, requests, undo  # noqa: F401, PLC0415
+    from anyike.net.netlink import message_class  # noqa: PLC0415
+
+    with suppress(HostSetupFailed):  # who needs it will say so
+        for name in requests.MESSAGES:
+            await asyncio.sleep(0)
+            message_class(name)

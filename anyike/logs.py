@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import os
 from pathlib import Path
 
@@ -29,9 +28,11 @@ def configure(verbosity: int) -> None:
 
 def move_to_syslog() -> None:
     """Go on in the system's log, which outlives the terminal; without one, log nothing."""
+    from logging.handlers import SysLogHandler  # noqa: PLC0415  only the background needs it, and it loads a lot
+
     if _SYSLOG.exists():
         _use(
-            logging.handlers.SysLogHandler(str(_SYSLOG), "daemon"),
+            SysLogHandler(str(_SYSLOG), "daemon"),
             f"anyike[{os.getpid()}]: %(levelname)s %(name)s: %(message)s",
         )
     else:

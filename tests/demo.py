@@ -28,6 +28,7 @@ sys.path.append(str(PLACE))
 sys.dont_write_bytecode = True
 
 from container import scenario, web  # noqa: E402
+from host.namespace import interface  # noqa: E402
 from network_listing import Comparison, listing, settled_listing  # noqa: E402
 
 GATEWAY = PLACE / "gateway"
@@ -105,7 +106,8 @@ def run_demo(name: str, size: int, summary: Summary) -> None:
     """Everything between two looks at this machine."""
     heading("The gateway: strongSwan in a container, with users, a login form and a web server behind it")
     gateway(name, "down")  # what a killed demo left is not to be taken for the machine's own
-    host_before = listing()
+    others = of_other_gateways(name)
+    host_before = listing(without=others)
     with running_gateway(name, summary) as info:
         namespace = info["client_namespace"]
         client_before = settled_listing(namespace)
@@ -115,7 +117,7 @@ def run_demo(name: str, size: int, summary: Summary) -> None:
             upload(namespace, info["web_ipv4"], size, summary)
             client_during = listing(namespace)
         client_after = listing(namespace)
-    host_after = listing()
+    host_after = listing(without=others)
     heading("What the connection changed, and what is left of it")
     in_client = Comparison(
         "client namespace", {"before": client_before, "connected": client_during, "after": client_after}
@@ -167,6 +169,12 @@ def gateway(name: str, *arguments: str) -> str:
     if process.wait():
         raise DemoFailed("".join(answer).strip())
     return "".join(answer)
+
+
+def of_other_gateways(name: str) -> re.Pattern[str]:
+    """Finds the namespaces and interfaces of test gateways with other names, which may come and go meanwhile."""
+    client = f"anyike-client-{name}"
+    return re.compile(rf"\banyike-client-(?!{re.escape(name)}$)|\bgw(?!{interface(client)[2:]})[0-9a-f]{{10}}\b")
 
 
 # --- connection ------------------------------------------------------------------------------------------------------------

@@ -19,16 +19,19 @@ CHANGING = re.compile(r"\\.*|\bexpires \d+sec|\(id: \d+\)|^\d+: (?=\S+\s+inet)")
 """What the listings hold of clocks and numbering."""
 KERNELS_OWN = re.compile(r"\bfe80:|\bff00:|\btable local\b")
 """What comes with every interface and address: compared like all, but not worth showing."""
+NOTHING = re.compile(r"(?!)")
 SETTLING_LIMIT = 5.0
 
 Listing = dict[str, Counter[str]]
 
 
-def listing(namespace: str | None = None) -> Listing:
-    """The lines of this machine, or of a namespace, by kind."""
+def listing(namespace: str | None = None, without: re.Pattern[str] = NOTHING) -> Listing:
+    """The lines of this machine, or of a namespace, by kind; except those in which the pattern is found."""
     prefix, kinds = (["ip"], OF_A_MACHINE) if namespace is None else (["ip", "-n", namespace], COMMANDS)
     return {
-        kind: Counter(line for command in commands for line in _lines([*prefix, *command.split()]))
+        kind: Counter(
+            line for command in commands for line in _lines([*prefix, *command.split()]) if not without.search(line)
+        )
         for kind, commands in kinds.items()
     }
 

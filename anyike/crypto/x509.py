@@ -243,7 +243,7 @@ def _check_path(
         raise CertificateNotTrusted(
             Distrust.UNTRUSTED_CA,
             f"its issuer {_printable(path[-1].issuer.rfc4514_string())!r} is not among the trusted CAs; "
-            "set ca_file to the CA of your gateway",
+            "set gateway.ca_file (--cafile) to the CA of your gateway",
             pin,
         )
     if certificate_path.is_signed_with_sha1(leaf):
@@ -284,7 +284,8 @@ def _check_name(leaf: x509.Certificate, policy: TrustPolicy, pin: str) -> None:
     presented = ", ".join(certificate_names.presented_names(leaf)) or "none"
     raise CertificateNotTrusted(
         Distrust.WRONG_NAME,
-        f"it is not for {' or '.join(policy.names)}; the names in it: {_printable(presented)}",
+        f"it is not for {' or '.join(policy.names)}; the names in it: {_printable(presented)}; "
+        "if one of them is your gateway's, set gateway.gateway_id to it",
         pin,
     )
 

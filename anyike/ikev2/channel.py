@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
-from anyike.errors import AuthenticationFailed
+from anyike.errors import AuthenticationFailed, LoginFailed
 from anyike.ikev2 import natt
 from anyike.ikev2.constants import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, PayloadType
 from anyike.ikev2.counters import Count, Counters
@@ -25,6 +26,11 @@ log = logging.getLogger(__name__)
 
 UDP_HEADER = 8
 IP_HEADER = {4: 20, 6: 40}
+MAX_DATAGRAM = 0xFFFF - IP_HEADER[4] - UDP_HEADER - len(natt.NON_ESP_MARKER)
+
+
+class MessageTooLarge(LoginFailed):
+    """A request cannot be sent. Only the answers of a login can grow that large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Inbound:
 
     `protected`: it passed its integrity check. `payloads`: what was encrypted (unprotected: everything); `clear`: what stood
     before SK. `error`: authentic or not, the content could not be read. `datagram`: the whole message;
-    `first_datagram`: the datagram, or the first fragment, by which a repeated request is known again.
+    `first_datagram`: the datagram, or the fragment, by which a repeated request is known again.
     """
 
     header: Header
@@ -102,20 +108,34 @@ class Channel:
     def encode(
         self, exchange: int, message_id: int, payloads: Sequence[Payload], *, response: bool = False
     ) -> tuple[bytes, ...]:
-        """A protected message, in fragments where it is too large for the path."""
+        """A protected message, in fragments where it is too large for the path.
+
+        Raises:
+            MessageTooLarge: a payload, or without RFC 7383 the whole message, is more than its length field can say.
+        """
         if self._protection is None:
             return ()
         header = self._header(exchange, message_id, response=response)
-        whole = self._protection.seal(header, payloads)
+        try:
+            return self._cut(self._protection, header, payloads)
+        except ValueError as error:
+            raise MessageTooLarge(f"The answer to the gateway is too large for a message of IKE: {error}.") from None
+
+    def _cut(self, protection: Protection, header: Header, payloads: Sequence[Payload]) -> tuple[bytes, ...]:
         limit = self._limit()
-        if len(whole) <= limit:
-            return (whole,)
+        with suppress(ValueError):  # fragments may carry what one encrypted payload cannot
+            whole = protection.seal(header, payloads)
+            if len(whole) <= limit:
+                return (whole,)
         match self._format():
             case Fragmentation.IETF:
-                return tuple(self._protection.seal_fragments(header, payloads, limit))
+                return tuple(protection.seal_fragments(header, payloads, limit))
             case Fragmentation.CISCO:
-                return tuple(cut_cisco(whole, limit))
+                return tuple(cut_cisco(protection.seal(header, payloads), limit))
             case _:
+                whole = protection.seal(header, payloads)
+                if len(whole) > MAX_DATAGRAM:
+                    raise ValueError(f"{len(whole)} bytes do not fit a UDP datagram")
                 return (whole,)
 
     def _format(self) -> Fragmentation:
@@ -235,7 +255,8 @@ class Channel:
             inbound = self._open_reassembled(header, whole)
             if inbound is not None and inbound.protected:
                 self._cisco.forget(key)
-                return inbound
+                # Of a repeated request this piece is the one that asks for the response again.
+                return replace(inbound, first_datagram=datagram)
         return None
 
     def _open_reassembled(self, outer: Header, whole: bytes) -> Inbound | None:

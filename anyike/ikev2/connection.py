@@ -16,7 +16,7 @@ from anyike.eap.method import EapMethod
 from anyike.eap.peer import EapPeer
 from anyike.errors import AnyikeError, GatewayRefused, ProtocolError, TunnelEnded, Unreachable
 from anyike.ikev2 import natt, responder, rules
-from anyike.ikev2.channel import Channel, Inbound
+from anyike.ikev2.channel import Channel, Inbound, MessageTooLarge
 from anyike.ikev2.constants import ExchangeType, NotifyType, ProtocolId
 from anyike.ikev2.counters import Count, Counters
 from anyike.ikev2.events import (
@@ -394,15 +394,19 @@ class Connection:
             self._respond(inbound, (rules.notify_for(error),), now)
             self._terminate(ProtocolError(f"the gateway sent a request that breaks the protocol: {error}"))
             return
-        child = self._auth.child if self._auth else None
-        reply = responder.answer(inbound.header.exchange, payloads, child.inbound_spi if child else None)
+        reply = responder.answer(inbound.header.exchange, payloads, self._auth.child if self._auth else None)
         self._respond(inbound, reply.payloads, now)
         if not reply.ended:
             return
-        if self.state is State.AUTH:
-            self._terminate(GatewayRefused(f"{reply.ended}, before the tunnel was up"))
-        else:
-            self._terminate(TunnelEnded(reply.ended))
+        match self.state:
+            case State.AUTH:
+                self._terminate(GatewayRefused(f"{reply.ended}, before the tunnel was up"))
+            case State.ESTABLISHED if reply.ike_sa_stands:
+                self._leave(TunnelEnded(reply.ended), now)
+            case State.DELETING if reply.ike_sa_stands:
+                pass
+            case _:
+                self._terminate(TunnelEnded(reply.ended))
 
     def _respond(self, inbound: Inbound, payloads: tuple[Payload, ...], now: float) -> None:
         header = inbound.header
@@ -413,7 +417,12 @@ class Connection:
     # --- plumbing ------------------------------------------------------------------------------------------------------
 
     def _request(self, exchange: ExchangeType, payloads: tuple[Payload, ...], now: float) -> None:
-        self._transmit(exchange, self._channel.encode(exchange, self._window.message_id, payloads), now)
+        try:
+            datagrams = self._channel.encode(exchange, self._window.message_id, payloads)
+        except MessageTooLarge as error:
+            self._say_goodbye(Goodbye.NOTIFY, error, now)
+            return
+        self._transmit(exchange, datagrams, now)
 
     def _transmit(
         self, exchange: ExchangeType, datagrams: Sequence[bytes], now: float, tries: int | None = None

@@ -20,7 +20,8 @@ _TO_TABLE, _INVERT = 1, 2  # FR_ACT_TO_TBL, FIB_RULE_INVERT
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _IFF_UP = 1
 
-LINK, ADDRESS, ROUTE, RULE = "ifinfmsg.ifinfmsg", "ifaddrmsg.ifaddrmsg", "rtmsg.rtmsg", "fibmsg.fibmsg"
+LINK, ADDRESS, ROUTE, RULE = MESSAGES = ("ifinfmsg.ifinfmsg", "ifaddrmsg.ifaddrmsg", "rtmsg.rtmsg", "fibmsg.fibmsg")
+"""The message classes that requests are made of."""
 
 
 def family_of(version: int) -> int:

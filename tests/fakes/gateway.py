@@ -125,7 +125,6 @@ class Gateway:
         self.keys: IkeKeys | None = None
         self.child_keys: list[bytes] = []
         self.client_spi = 0
-        self.client_sees_cisco = False
         self._ni = self._nr = b""
         self._init_request = self._init_response = b""
         self._identity_i = b""
@@ -145,8 +144,6 @@ class Gateway:
             header = wire.read_header(message)
             if header.exchange == wire.IKE_SA_INIT and header.message_id == 0 and not header.is_response:
                 return self._receive_init(header, message, source, local)
-            if self.keys is None or (header.spi_i, header.spi_r) != (self.spi_i, self.spi_r):
-                raise ValueError("unknown SPIs")
             return self._receive_protected(header, message)
         except (ValueError, IndexError, KeyError, NotAuthentic) as error:
             self.journal.ignored += 1
@@ -158,43 +155,52 @@ class Gateway:
             return self._cache[0][1]
         if self._expected > 1:
             raise ValueError("an IKE_SA_INIT for an IKE SA that is in use")
-        self.journal.requests.append((header.exchange, 0))
         payloads = wire.unchain(header.next_payload, message[wire.HEADER :])
-        notifies = wire.notifies(payloads)
+        self.journal.requests.append((header.exchange, 0))
         self.journal.last_payloads = payloads
-        refusal = self.tamper.refusal()
+        refusal = self._refusal(payloads)
         if refusal:
-            return self._unprotected(header, refusal, bytes(8))
-        if self.profile.cookie and notifies.get(COOKIE) != self.profile.cookie:
-            return self._unprotected(header, [wire.notify(COOKIE, self.profile.cookie)], bytes(8))
+            return self.tamper.messages(Step.INIT, [self._unprotected(header, refusal, bytes(8))])
+        self._init_request = message
+        self._init_response = self._accept(header, payloads, source, local)
+        messages = self.tamper.messages(Step.INIT, [self._init_response])
+        self._cache[0] = (message, messages)
+        self._expected = 1
+        return messages
+
+    def _refusal(self, payloads: list[Payload]) -> list[Payload]:
+        """What is answered without making any state."""
+        told = self.tamper.refusal()
+        if told:
+            return told
+        if self.profile.cookie and wire.notifies(payloads).get(COOKIE) != self.profile.cookie:
+            return [wire.notify(COOKIE, self.profile.cookie)]
+        group = self.profile.group.to_bytes(2, "big")
+        if self.profile.group and wire.one(payloads, wire.KE).body[:2] != group:
+            return [wire.notify(INVALID_KE, group)]
+        return []
+
+    def _accept(self, header: Header, payloads: list[Payload], source: Address, local: Address) -> bytes:
+        """Derive the keys; the response."""
         key_exchange = wire.one(payloads, wire.KE).body
-        sent = int.from_bytes(key_exchange[:2], "big")
-        group = self.profile.group or sent
+        group = int.from_bytes(key_exchange[:2], "big")
         proposal = self._choose(wire.read_proposals(wire.one(payloads, wire.SA).body), group)
-        if sent != group:
-            return self._unprotected(header, [wire.notify(INVALID_KE, group.to_bytes(2, "big"))], bytes(8))
         public, secret = exchange_keys(group, key_exchange[4:], self.random)
         self.spi_i, self._ni = header.spi_i, wire.one(payloads, wire.NONCE).body
         self.spi_r, self._nr = b"\x01" + self.random(7), self.random(32)
+        nonces, spis = self._ni + self._nr, self.spi_i + self.spi_r
+        self.keys = IkeKeys.derive(Algorithms.of(proposal), secret, nonces, spis)
         answer = [
             Payload(wire.SA, proposal.encode()),
-            Payload(wire.KE, group.to_bytes(2, "big") + bytes(2) + public),
+            Payload(wire.KE, key_exchange[:4] + public),
             Payload(wire.NONCE, self._nr),
             *self._nat_detection(source, local),
         ]
-        vendors = {payload.body for payload in payloads if payload.type == wire.VENDOR}
-        self.client_sees_cisco = VENDOR_FRAGMENTATION in vendors
         if self.profile.fragmentation == "ietf":
             answer.append(wire.notify(FRAGMENTATION))
         if self.profile.fragmentation == "cisco":
             answer.append(Payload(wire.VENDOR, VENDOR_FRAGMENTATION))
-        self._init_request = message
-        messages = self._unprotected(header, answer, self.spi_r)
-        self._cache[0] = (message, messages)
-        algorithms = Algorithms.of(proposal)
-        self.keys = IkeKeys.derive(algorithms, secret, self._ni + self._nr, self.spi_i + self.spi_r)
-        self._expected = 1
-        return messages
+        return self._unprotected(header, answer, self.spi_r)
 
     def _choose(self, offered: Sequence[Proposal], group: int) -> Proposal:
         """The first proposal, of each kind the first transform, and this group."""
@@ -212,19 +218,17 @@ class Gateway:
         data = self.spi_i + self.spi_r + wire.address_bytes(address[0]) + address[1].to_bytes(2, "big")
         return hashlib.sha1(data).digest()
 
-    def _unprotected(self, header: Header, payloads: list[Payload], spi_r: bytes) -> list[bytes]:
+    def _unprotected(self, header: Header, payloads: list[Payload], spi_r: bytes) -> bytes:
         first, content = wire.chain(self.tamper.payloads(Step.INIT, payloads))
-        first, content = self.tamper.chain(Step.INIT, first, content)
-        self._init_response = header.reply(spi_r).message(first, content)
-        return self.tamper.messages(Step.INIT, [self._init_response])
+        return header.reply(spi_r).message(*self.tamper.chain(Step.INIT, first, content))
 
     def _receive_protected(self, header: Header, message: bytes) -> list[bytes]:
+        if self.keys is None or (header.spi_i, header.spi_r) != (self.spi_i, self.spi_r):
+            raise ValueError("unknown SPIs")
         if header.next_payload == wire.CISCO_FRAGMENT:
             number, last = message[wire.HEADER + 6], message[wire.HEADER + 7]
-            whole = self._collected.add(
-                header.message_id, number, number if last else 0, message[wire.HEADER + 8 :]
-            )
-            return self.receive_whole(whole) if whole else []
+            whole = self._collected.add(header.message_id, number, number if last else 0, message[wire.HEADER + 8 :])
+            return self._receive_whole(whole) if whole else []
         if header.next_payload == wire.SKF:
             number, total = (int.from_bytes(message[at : at + 2], "big") for at in (32, 34))
             known = self._cache.get(header.message_id)
@@ -235,9 +239,9 @@ class Gateway:
                 self._first_inner = message[28]
             whole = self._collected.add(header.message_id, number, total, content)
             return self._handle(header, self._first_inner, whole, message) if whole else []
-        return self.receive_whole(message)
+        return self._receive_whole(message)
 
-    def receive_whole(self, message: bytes) -> list[bytes]:
+    def _receive_whole(self, message: bytes) -> list[bytes]:
         """One message with an SK payload."""
         header = wire.read_header(message)
         if header.next_payload != wire.SK:
@@ -332,23 +336,18 @@ class Gateway:
         """The finished messages, cut as the profile says."""
         first, content = wire.chain(self.tamper.payloads(step, payloads))
         first, content = self.tamper.chain(step, first, content)
-        whole = self._sealed(header, wire.SK, first, b"", content, self.tamper.clear(step))
         limit = self.profile.fragment_size
-        messages = [whole]
-        if len(whole) > limit and self.profile.fragmentation == "cisco":
-            messages = cut_cisco(header, whole, limit)
-        elif len(whole) > limit and self.profile.fragmentation == "ietf":
+        if len(content) > limit - 100 and self.profile.fragmentation == "ietf":
             parts = pieces(content, limit - 100)
+            total = len(parts).to_bytes(2, "big")
             messages = [
-                self._sealed(
-                    header,
-                    wire.SKF,
-                    first if number == 1 else 0,
-                    number.to_bytes(2, "big") + len(parts).to_bytes(2, "big"),
-                    part,
-                )
+                self._sealed(header, wire.SKF, 0 if number > 1 else first, number.to_bytes(2, "big") + total, part)
                 for number, part in enumerate(parts, 1)
             ]
+        else:
+            whole = self._sealed(header, wire.SK, first, b"", content, self.tamper.clear(step))
+            large = len(whole) > limit and self.profile.fragmentation == "cisco"
+            messages = cut_cisco(header, whole, limit) if large else [whole]
         return self.tamper.messages(step, messages)
 
     def _sealed(

@@ -89,7 +89,9 @@ class Link:
         method: EapMethod | None = None,
         user: User | None = None,
         random: Callable[[int], bytes] = os.urandom,
+        addresses: tuple[tuple[str, int], str] = (CLIENT, GATEWAY),
     ) -> None:
+        self.local, self.remote = addresses
         self.login = password_login() if login is None else login
         self.gateway = Gateway(self.login, profile, tamper, random)
         self.client = Connection(settings or ike_settings(), method or login_method(), random)
@@ -106,7 +108,7 @@ class Link:
     # --- running -------------------------------------------------------------------------------------------------------
 
     def connect(self) -> Link:
-        self.client.connect(CLIENT, (GATEWAY, 500), self.now)
+        self.client.connect(self.local, (self.remote, 500), self.now)
         self._settle()
         return self
 
@@ -149,7 +151,7 @@ class Link:
     def deliver(self, *messages: bytes, source: tuple[str, int] | None = None) -> Link:
         """Messages straight to the client, now."""
         for message in messages:
-            self.client.receive_datagram(message, source or self.client._channel.remote, self.now)
+            self.client.receive_datagram(message, source or self.client.remote, self.now)
             self._settle()
         return self
 
@@ -208,7 +210,7 @@ class Link:
     def _send(self, data: bytes, destination: tuple[str, int]) -> None:
         self.sent.append((self.now, data, destination[1]))
         host, port = destination
-        assert host == GATEWAY
+        assert host == self.remote
         if data == b"\xff":
             return
         if port != 500:
@@ -218,13 +220,13 @@ class Link:
             self._later(delay, lambda copy=copy: self._arrive_at_gateway(copy, port))
 
     def _arrive_at_gateway(self, message: bytes, port: int) -> None:
-        self.transmit(self.gateway.receive(message, CLIENT, (GATEWAY, port)), port)
+        self.transmit(self.gateway.receive(message, self.local, (self.remote, port)), port)
 
     def transmit(self, messages: list[bytes], port: int = 4500) -> Link:
         """Messages of the gateway set out for the client."""
         for message in messages:
             for delay, copy in self.to_client(message):
-                self._later(delay, lambda copy=copy: self.client.receive_datagram(copy, (GATEWAY, port), self.now))
+                self._later(delay, lambda copy=copy: self.client.receive_datagram(copy, (self.remote, port), self.now))
         return self
 
     def _later(self, delay: float, action: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE))
 
-from anyike_process import Client  # noqa: E402
+from client import Client  # noqa: E402
 from rig import Rig  # noqa: E402
 
 

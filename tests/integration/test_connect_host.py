@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from anyike_process import ANYIKE, LINE_LIMIT, RUNTIME, Client
+from anyike_process import LINE_LIMIT
+from client import ANYIKE, Client
 from rig import Rig
 
 from anyike.errors import ExitCode
+from anyike.paths import RUNTIME, SYSTEM_PROFILES
 
 READ_ALL = "+dac_read_search"  # The interpreter may be in a directory that only root may enter.
 AS_NOBODY = (
@@ -52,6 +55,37 @@ def test_a_second_connect_of_the_profile_is_refused(client: Client) -> None:
     assert f"process {first.pid}" in shown
     client.run("ping", "-c", "1", "-W", "5", "10.77.0.2")
     assert first.end(signal.SIGINT) == ExitCode.OK
+
+
+def test_two_tunnels_side_by_side(client: Client) -> None:
+    before = client.state()
+    first = client.up()
+    client.profile = client.profile.with_stem(f"{client.profile.stem}-second")
+    second = client.up()
+    assert "anyike0 is up" in first.output
+    assert "anyike1 is up" in second.output
+    assert first.end(signal.SIGINT) == ExitCode.OK
+    client.run("ping", "-c", "1", "-W", "5", "10.77.0.2")
+    assert second.end(signal.SIGINT) == ExitCode.OK
+    assert client.state() == before
+
+
+def test_a_profile_by_its_name(client: Client) -> None:
+    client.write_profile(login={"user": "ada", "group": "Staff"})
+    existed = SYSTEM_PROFILES.is_dir()
+    SYSTEM_PROFILES.mkdir(exist_ok=True)
+    installed = SYSTEM_PROFILES / client.profile.name
+    installed.write_text(client.profile.read_text())
+    try:
+        done = client.anyike("connect", installed.stem, "--non-inter")
+    finally:
+        installed.unlink()
+        if not existed:
+            with suppress(OSError):  # another run of these tests has a profile there
+                SYSTEM_PROFILES.rmdir()
+    assert "gateway verified" in done.stdout
+    assert "'Password' (--passwd-on-stdin)" in done.stderr
+    assert done.returncode == ExitCode.LOGIN_FAILED
 
 
 def test_in_the_background_and_quiet(rig: Rig, client: Client) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import pytest
-from anyike_process import Client
+from client import Client
 from rig import Rig
 
 from anyike.errors import ExitCode
@@ -18,18 +19,21 @@ def outcomes(rig: Rig) -> list[str]:
     return [step["outcome"] for step in rig.radius_log() if step["type"] == "auth-reply"]
 
 
+def assert_told_that_we_left(rig: Rig) -> None:
+    """charon acknowledges it, but keeps its half of an unfinished login for some seconds more."""
+    assert re.search(r"parsed INFORMATIONAL request \d+ \[ N\(AUTH_FAILED\) \]", rig.charon_log())
+
+
 def test_name_group_and_password_are_given(rig: Rig, client: Client) -> None:
-    process = client.start("--user", "grace", "--authgroup", "Lab", password="p<ss & wörd")
+    process = client.start("--user", "grace", "--authgroup", "Lab", "-vv", password="p<ss & wörd")
     process.wait_up()
+    assert "wörd" not in process.output
     *_, reply, complete, ack = rig.radius_log()
     assert (reply["user"], reply["group"], reply["outcome"]) == ("grace", "Lab", "right password")
     assert (complete["type"], ack["outcome"]) == ("complete", "accepted")
     stages = ["resolving", "IKE_SA_INIT", "gateway verified", "login", "tunnel"]
-    assert [line.split("  ")[0] for line in process.output.splitlines()[:6]][1:] == [
-        "resolving",
-        *("IKE_SA_INIT",) * 2,
-        *stages[2:4],
-    ]
+    begun = re.findall(rf"(?m)^ *[0-9.]+ s  ({'|'.join(stages)})  ", process.output)
+    assert list(dict.fromkeys(begun)) == stages
     assert process.end(signal.SIGINT) == ExitCode.OK
 
 
@@ -60,7 +64,7 @@ def test_an_interrupt_at_the_password_leaves_nothing(rig: Rig, client: Client) -
     assert process.echoes
     assert "interrupted" in process.output
     assert client.state() == before
-    assert rig.gateway_sas() == ""
+    assert_told_that_we_left(rig)
     assert outcomes(rig) == []
 
 
@@ -83,7 +87,7 @@ def test_the_gateway_ends_it_after_three_wrong_passwords(rig: Rig, client: Clien
     assert "Too many failed logins for ada@example.com." in process.output
     assert outcomes(rig) == ["wrong password"] * 3
     assert client.state() == before
-    assert rig.gateway_sas() == ""
+    assert_told_that_we_left(rig)
 
 
 def test_we_end_it_after_three_wrong_passwords(rig: Rig, client: Client) -> None:
@@ -95,7 +99,7 @@ def test_we_end_it_after_three_wrong_passwords(rig: Rig, client: Client) -> None
     assert "3 times" in process.output
     assert process.output.rstrip().endswith("Login failed.")
     assert outcomes(rig) == ["wrong password"] * 3
-    assert rig.gateway_sas() == ""
+    assert_told_that_we_left(rig)
 
 
 def test_a_wrong_password_on_standard_input_is_tried_once(rig: Rig, client: Client) -> None:
@@ -136,7 +140,7 @@ def test_nothing_is_asked_if_asking_is_forbidden(rig: Rig, client: Client, *, te
     assert "'Password' (--passwd-on-stdin)" in shown
     assert "--non-inter" in shown
     assert outcomes(rig) == []
-    assert rig.gateway_sas() == ""
+    assert_told_that_we_left(rig)
 
 
 def test_a_group_that_is_not_there(rig: Rig, client: Client) -> None:

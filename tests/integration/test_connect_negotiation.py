@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from anyike_process import Client
+from client import Client
 from rig import Rig
 
 from anyike.errors import ExitCode
@@ -61,8 +61,11 @@ def test_fragments_in_both_directions(rig: Rig, client: Client) -> None:
     ours = re.findall(r"parsed IKE_AUTH request (\d+) \[ EF\((\d+)/(\d+)\) \]", rig.charon_log())
     theirs = re.findall(r"generating IKE_AUTH response (\d+) \[ EF\((\d+)/(\d+)\) \]", rig.charon_log())
     for seen in (ours, theirs):
-        assert len({message for message, _, _ in seen}) >= 2
-        assert max(int(total) for _, _, total in seen) >= 2
+        assert seen
+        for message, _, total in seen:
+            numbers = {int(number) for other, number, _ in seen if other == message}
+            assert numbers == set(range(1, int(total) + 1))
+            assert int(total) >= 2
     assert process.end(signal.SIGINT) == ExitCode.OK
 
 
@@ -105,3 +108,12 @@ def test_a_name_that_nobody_knows(client: Client) -> None:
     status, shown = client.fail(gateway={"host": "vpn.nowhere.invalid"})
     assert status == ExitCode.UNREACHABLE
     assert "the name vpn.nowhere.invalid cannot be resolved" in shown
+
+
+def test_an_interrupt_while_nobody_answers(client: Client) -> None:
+    before = client.state()
+    process = client.start("--user", "ada", password="secret", gateway={"host": "198.51.100.1"})
+    process.wait_for("IKE_SA_INIT       to 198.51.100.1")
+    assert process.end(signal.SIGINT, limit=5) == ExitCode.OK
+    assert "interrupted" in process.output
+    assert client.state() == before

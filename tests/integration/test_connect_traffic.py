@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from anyike_process import Client
+from client import Client
 from rig import Rig
 
 from anyike.errors import ExitCode

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from anyike.errors import GatewayRefused
+from anyike.errors import GatewayNotTrusted, GatewayRefused
 from anyike.ikev2.connection import State
 from tests.fakes import wire
 from tests.fakes.gateway import AUTHENTICATION_FAILED, Profile, Step, Tamper
@@ -142,7 +142,9 @@ def test_a_clipped_message_whose_length_fields_agree(length):
     assert set(link.dropped) <= {"dropped_not_authenticated", "dropped_not_protected"}
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\0", b"\xff" * 28, bytes(28), b"GET / HTTP/1.1\r\n\r\n" * 10, bytes(65_507)])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"\0", b"\xff" * 28, bytes(28), b"GET / HTTP/1.1\r\n\r\n" * 10, bytes(65_507)]
+)
 @pytest.mark.parametrize("step", [Step.INIT, *PROTECTED])
 def test_garbage(step, garbage):
     link = Link(tamper=before(step, lambda _genuine: [garbage])).establish()
@@ -226,13 +228,31 @@ def test_an_unprotected_payload_where_sk_must_be(payload):
     assert link.run(60).established
 
 
-def test_a_payload_before_sk_is_authentic_but_never_acted_on():
+@pytest.mark.parametrize("inside", [True, False], ids=["beside the real one", "instead of it"])
+def test_a_payload_before_sk_is_authentic_but_never_acted_on(inside):
     """Some gateways send CP outside the encrypted payload (AnyConnect-EAP notes, section 7)."""
-    evil = wire.configuration((1, bytes([6, 6, 6, 6])))
-    tamper = Tamper(clear=lambda step: [evil, Payload(wire.EAP, b"\x04\x01\x00\x04")] if step is Step.FINAL else [])
+    readable = [wire.configuration((1, bytes([6, 6, 6, 6]))), Payload(wire.EAP, b"\x04\x01\x00\x04")]
+    tamper = Tamper(
+        clear=lambda step: readable if step is Step.FINAL else [],
+        payloads=lambda _step, genuine: [p for p in genuine if inside or p.type != wire.CP],
+    )
     link = Link(tamper=tamper).establish()
-    assert [str(address) for address in link.established.configuration.addresses] == ["10.9.0.7/32"]
+    addresses = [str(address) for address in link.established.configuration.addresses]
+    assert addresses == (["10.9.0.7/32"] if inside else [])
     assert not link.dropped
+
+
+def test_a_proof_before_sk_is_no_proof():
+    genuine_auth: list[Payload] = []
+
+    def payloads(step: Step, genuine: list[Payload]) -> list[Payload]:
+        if step is Step.FINAL:
+            genuine_auth.append(wire.one(genuine, wire.AUTH))
+            return [p for p in genuine if p.type != wire.AUTH]
+        return genuine
+
+    tamper = Tamper(payloads=payloads, clear=lambda step: genuine_auth if step is Step.FINAL else [])
+    assert isinstance(Link(tamper=tamper).until_over().error, GatewayNotTrusted)
 
 
 def test_a_payload_put_before_sk_on_the_way():

@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from anyike.errors import (
-    AnyikeError,
-    GatewayNotTrusted,
-    GatewayRefused,
-    LoginFailed,
-    NoCommonProposal,
-    ProtocolError,
-)
-from anyike.ikev2.connection import State
-from anyike.ikev2.events import CredentialsNeeded, Established, LoginAccepted
+from anyike.errors import GatewayNotTrusted, GatewayRefused, LoginFailed, NoCommonProposal, ProtocolError
+from anyike.ikev2.events import CredentialsNeeded, LoginAccepted
 from tests.fakes import wire
 from tests.fakes.gateway import Profile, Step, Tamper
 from tests.fakes.link import Link, ike_settings
-from tests.fakes.script import (
-    COMPLETE,
-    DECLARATION,
-    HELLO,
-    SAY_FAILURE,
-    SAY_SUCCESS,
-    Packet,
-    ScriptedLogin,
-    document,
-    login_form,
-    request,
-    say,
-    tlv,
-)
 from tests.fakes.wire import Payload
-from tests.unit.ikev2.test_connection_login import trusting
+from tests.unit.ikev2.outcomes import ends, trusting
 
 PROTECTED = [Step.PROOF, Step.LOGIN, Step.SUCCESS, Step.FINAL]
 CRITICAL = Payload(200, b"", critical=True)
-MAX_EAP = 0xFFFF - 4  # what an EAP payload with its generic header can hold
 
 
 def at(step: Step, change) -> Tamper:
@@ -68,24 +45,6 @@ def flipped(body: bytes) -> bytes:
     return body[:-1] + bytes([body[-1] ^ 1])
 
 
-def assert_over(link: Link, kind: type[AnyikeError], words: str = "") -> None:
-    """One error of this class and words, the last event; nothing runs on, no key stays."""
-    error = link.error
-    assert type(error) is kind, (error, link.gateway.journal)
-    assert words in str(error)
-    assert "\n" not in str(error)
-    assert not any(isinstance(event, Established) for event in link.events)
-    assert link.client.state is State.CLOSED
-    assert link.client.get_timer() is None
-    assert link.client.datagrams_to_send() == []
-    assert link.client._channel._protection is None
-
-
-def ends(link: Link, kind: type[AnyikeError], words: str = "") -> Link:
-    assert_over(link.until_over(), kind, words)
-    return link
-
-
 # --- the messages ---------------------------------------------------------------------------------------------------------
 
 
@@ -114,10 +73,15 @@ def test_a_payload_that_stands_twice(step, kind):
 
 @pytest.mark.parametrize("step", [Step.LOGIN, Step.FINAL])
 def test_payloads_truncated_at_every_byte(step):
-    length = []
-    genuine = Tamper(chain=lambda here, first, data: (length.append(len(data)) if here is step else None, first)[1:] + (data,))
-    Link(tamper=genuine).establish()
-    for end in range(length[0]):
+    lengths = []
+
+    def measure(here: Step, first: int, data: bytes) -> tuple[int, bytes]:
+        if here is step:
+            lengths.append(len(data))
+        return first, data
+
+    Link(tamper=Tamper(chain=measure)).establish()
+    for end in range(lengths[0]):
         cut = Tamper(chain=lambda here, first, data, end=end: (first, data[:end] if here is step else data))
         ends(Link(tamper=cut), ProtocolError)
 
@@ -214,7 +178,7 @@ def ends_untrusted(link: Link) -> Link:
     ids=["flipped", "empty", "other method", "longer"],
 )
 def test_a_final_auth_that_is_altered(change):
-    link = ends(Link(tamper=at(Step.FINAL, change)), GatewayNotTrusted, "AUTH after the login is wrong")
+    link = ends(Link(tamper=at(Step.FINAL, change)), GatewayNotTrusted, "AUTH after the login is wrong").run(1)
     assert wire.notifies(link.gateway.journal.last_payloads) == {24: b""}
 
 
@@ -230,170 +194,6 @@ def test_an_altered_init_response_is_found_by_the_gateways_signature():
 
     link = ends_untrusted(Link(tamper=Tamper(messages=messages), user=trusting()))
     assert link.login.replies == []
-
-
-# --- EAP ------------------------------------------------------------------------------------------------------------------
-
-
-def test_eap_failure_ends_the_login():
-    link = ends(Link(ScriptedLogin([HELLO, login_form(), SAY_FAILURE])), LoginFailed, "rejected the login")
-    assert link.gateway.journal.requests[-1][0] == wire.IKE_AUTH
-
-
-def test_eap_failure_at_once():
-    ends(Link(ScriptedLogin([HELLO, SAY_FAILURE])), LoginFailed)
-
-
-def test_a_final_error_is_shown():
-    error = document("auth-request", b'<error id="9" param1="Ada" param2="">The account of %s is locked.</error>')
-    ends(Link(ScriptedLogin([HELLO, login_form(), error])), LoginFailed, "The account of Ada is locked.")
-
-
-@pytest.mark.parametrize(
-    ("method", "nak"),
-    [(b"\x04", b"\x03\xfe"), (b"\x1a", b"\x03\xfe"), (bytes.fromhex("fe00013700000001"), b"\xfe\0\0\0\0\0\0\x03")],
-    ids=["MD5", "MSCHAPv2", "expanded"],
-)
-def test_an_eap_type_that_we_do_not_speak(method, nak):
-    login = ScriptedLogin([say(b"challenge", method), SAY_FAILURE])
-    ends(Link(login), GatewayRefused, "AnyConnect EAP")
-    assert login.replies[0].packet[4:].startswith(nak)
-
-
-def test_after_a_nak_the_gateway_may_come_to_our_method():
-    login = ScriptedLogin([say(b"challenge", b"\x04"), HELLO, login_form(), COMPLETE])
-    assert Link(login).establish().established
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        [SAY_SUCCESS],
-        [HELLO, SAY_SUCCESS],
-        [HELLO, login_form(), SAY_SUCCESS],
-        [HELLO, Packet(lambda identifier: bytes([3, identifier + 100, 0, 4]))],
-        [HELLO, Packet(lambda identifier: bytes([4, identifier + 100, 0, 4]))],
-        [HELLO, HELLO],
-        [HELLO, COMPLETE, COMPLETE],
-        [login_form()],
-        [HELLO, document("unknown")],
-        [Packet(lambda identifier: bytes([2, identifier, 0, 5, 1]))],
-        [Packet(lambda _identifier: b"")],
-        [Packet(lambda identifier: bytes([1, identifier, 0]))],
-        [Packet(lambda identifier: bytes([9, identifier, 0, 4]))],
-        [Packet(lambda identifier: bytes([1, identifier, 0, 4]))],
-        [Packet(lambda identifier: request(identifier, b"")[:-1])],
-        [Packet(lambda identifier: request(identifier, b"") + b"\0")],
-        [Packet(lambda identifier: bytes([3, identifier, 0, 5, 0]))],
-        [say(b"", b"\x03")],
-        [say(b"", b"\x00")],
-    ],
-)
-def test_an_eap_dialogue_that_makes_no_sense(lines):
-    ends(Link(ScriptedLogin(lines)), ProtocolError)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\0",
-        b"\0\0\0",
-        b"\0\0\xff\xff",
-        b"\0\0\0\x05four",
-        tlv(0, HELLO) + b"\0\1\0",
-        tlv(0, HELLO) + b"\0\1\0\x01",
-        tlv(0, HELLO) + tlv(0, HELLO),
-        tlv(1, b"signature"),
-    ],
-    ids=["none", "1 byte", "3 bytes", "no value", "short value", "half a header", "past the end", "two", "no document"],
-)
-def test_tlvs_that_cannot_be_read(content):
-    ends(Link(ScriptedLogin([say(content)])), ProtocolError)
-
-
-def test_an_unknown_tlv_is_ignored():
-    assert Link(ScriptedLogin([say(tlv(2, b"?") + tlv(0, HELLO)), login_form(), COMPLETE])).establish().established
-
-
-BOMB = b"".join(b'<!ENTITY e%d "%s">' % (n, b"&e%d;" % (n - 1) * 10) for n in range(1, 10))
-XML = {
-    "DTD": b'<!DOCTYPE config-auth><config-auth client="vpn" type="hello"/>',
-    "external DTD": b'<!DOCTYPE config-auth SYSTEM "http://127.0.0.1/x.dtd"><config-auth type="hello"/>',
-    "entity": b'<!DOCTYPE a [<!ENTITY e "x">]><config-auth type="hello">&e;</config-auth>',
-    "external entity": b'<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><config-auth type="hello">&e;</config-auth>',
-    "entity bomb": b'<!DOCTYPE a [<!ENTITY e0 "ha">' + BOMB + b']><config-auth type="hello">&e9;</config-auth>',
-    "undeclared entity": b'<config-auth type="hello">&e;</config-auth>',
-    "no root": b"",
-    "not closed": b'<config-auth type="hello">',
-    "two roots": b'<config-auth type="hello"/><config-auth type="hello"/>',
-    "text": b"hello",
-    "NUL": b'<config-auth type="hello">\0</config-auth>',
-    "not UTF-8": b'<config-auth type="hello">\xff\xfe</config-auth>',
-    "other root": b'<html type="hello"/>',
-    "no type": b"<config-auth/>",
-}
-
-
-@pytest.mark.parametrize("body", XML.values(), ids=XML.keys())
-def test_xml_that_is_refused(body):
-    link = ends(Link(ScriptedLogin([DECLARATION + body])), ProtocolError)
-    assert link.login.replies == []
-
-
-def filled(start: bytes, unit: bytes, end: bytes, close: bytes = b"") -> bytes:
-    """A document that fills one EAP packet: `start`, units, as many closings, `end`."""
-    room = MAX_EAP - 12 - 4 - len(start) - len(end)
-    count = room // (len(unit) + len(close))
-    return start + unit * count + close * count + end + b" " * (room - count * (len(unit) + len(close)))
-
-
-HEAD = DECLARATION + b'<config-auth client="vpn" type="hello" aggregate-auth-version="2">'
-TAIL = b"</config-auth>"
-FORM = DECLARATION + b'<config-auth client="vpn" type="auth-request"><auth id="main"><form>'
-FORM_END = b'<input type="password" name="password"/></form></auth></config-auth>'
-
-
-@pytest.mark.parametrize("fragmentation", ["ietf", "cisco"])
-@pytest.mark.parametrize(
-    "body",
-    [
-        filled(HEAD, b"<a>", TAIL, b"</a>"),
-        filled(HEAD, b"<a/>", TAIL),
-        filled(HEAD[:-1], b' a="">', TAIL),
-        filled(HEAD + b"<a", b" b=''", b"/>" + TAIL),
-        filled(HEAD, b"<a>", b""),
-        filled(HEAD, b"<", TAIL),
-    ],
-    ids=["deep", "wide", "broken", "attributes", "never closed", "brackets"],
-)
-def test_xml_as_large_and_as_deep_as_one_packet_can_hold(body, fragmentation):
-    login = ScriptedLogin([body])
-    link = ends(Link(login, profile=Profile(fragmentation=fragmentation)), ProtocolError)
-    assert link.client.counters["fragments_in"] > 50
-    assert login.replies == []
-
-
-@pytest.mark.parametrize("fragmentation", ["ietf", "cisco"])
-@pytest.mark.parametrize(
-    "body",
-    [
-        login_form(filler=b"x" * (MAX_EAP - 12 - 4 - len(login_form()))),
-        filled(FORM + b'<select name="choice">', b"<option>Staff</option>", b"</select>" + FORM_END),
-    ],
-    ids=["message", "options"],
-)
-def test_a_genuine_form_as_large_as_one_packet_can_hold(body, fragmentation):
-    link = Link(ScriptedLogin([HELLO, body, COMPLETE]), profile=Profile(fragmentation=fragmentation))
-    link.user.answers = {"username": "ada", "password": "secret", "choice": "Staff"}
-    assert link.establish().established
-
-
-def test_a_login_that_never_ends():
-    def again(_reply):
-        return [login_form(), again]
-
-    ends(Link(ScriptedLogin([HELLO, again])), ProtocolError, "without an end")
 
 
 # --- the CHILD_SA and the configuration -----------------------------------------------------------------------------------

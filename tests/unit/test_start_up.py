@@ -1,0 +1,65 @@
+"""What a start loads, and what it leaves for later: import time is most of the time until the tunnel is up."""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from anyike import cli
+
+IMPORTS = "import anyike.client, anyike.form_filler, anyike.lock, anyike.prompt, anyike.terminal, anyike.logs"
+
+
+# Asked for plugins, pydantic would call it.
+WITHOUT_PLUGIN_SEARCH = "import importlib.metadata\nimportlib.metadata.entry_points = None\n"
+
+
+def python(program):
+    """Run a program in an environment that knows nothing of this process's settings."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYDANTIC_")}
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+
+
+def loaded_by(statement):
+    done = python(f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+class TestLoading:
+    @pytest.fixture(autouse=True)
+    def thaw(self):
+        yield
+        gc.unfreeze()
+
+    def test_no_collection_while_modules_load_and_none_of_them_ever_after(self):
+        before = gc.get_freeze_count()
+        with cli._loading():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before
+
+    def test_a_failed_import_leaves_the_collector_on(self):
+        with pytest.raises(ImportError), cli._loading():
+            raise ImportError
+        assert gc.isenabled()
+
+
+class TestBeforeTheFirstPacket:
+    def test_what_only_an_established_tunnel_needs_is_not_loaded(self):
+        loaded = loaded_by(IMPORTS)
+        assert "anyike.ikev2.connection" in loaded
+        assert [name for name in loaded if name.startswith("pyroute2") or name == "anyike.net.host"] == []
+
+    def test_what_only_the_background_needs_is_not_loaded(self):
+        assert "logging.handlers" not in loaded_by(IMPORTS)
+
+    def test_no_plugin_of_another_package_gets_into_the_process(self):
+        assert python(WITHOUT_PLUGIN_SEARCH + "import anyike.config").returncode == 0
+
+    def test_the_search_for_plugins_would_be_noticed(self):
+        done = python(WITHOUT_PLUGIN_SEARCH + "import pydantic\nclass Model(pydantic.BaseModel): pass")
+        assert "object is not callable" in done.stderr
