@@ -133,7 +133,7 @@ class _Client:
 
     async def _log_in(self, ike: IkeSettings, candidates: list[Candidate], undo: AsyncExitStack) -> Established:
         """Try every address in turn; all other failures than silence are final."""
-        brief = replace(ike, retransmission=replace(ike.retransmission, tries=FIRST_ROUND_TRIES))
+        brief = replace(ike, init_tries=min(FIRST_ROUND_TRIES, ike.retransmission.tries))
         rounds = [(ike, candidates)] if len(candidates) == 1 else [(brief, candidates), (ike, candidates)]
         failures: dict[str, str] = {}
         for settings, round_candidates in rounds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -30,9 +29,6 @@ from anyike.ikev2.proposals import (
 )
 from anyike.ikev2.settings import Fragmentation
 from anyike.net.plan import DEFAULT_MARK
-
-# Pydantic would search all installed packages for plugins, which takes a while, and load them into a process of root.
-os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _MAC_ADDRESS = re.compile(r"[0-9a-fA-F]{2}([-:][0-9a-fA-F]{2}){5}")

@@ -305,7 +305,7 @@ class Connection:
         datagram = self._channel.encode_plain(ExchangeType.IKE_SA_INIT, 0, self._init.build())
         self._init.sent(datagram)
         self._window.restart()
-        self._transmit(ExchangeType.IKE_SA_INIT, [datagram], now)
+        self._transmit(ExchangeType.IKE_SA_INIT, [datagram], now, self._settings.init_tries)
 
     def _begin_auth(self) -> None:
         assert self._init is not None

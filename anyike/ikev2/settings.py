@@ -32,6 +32,7 @@ class IkeSettings:
     """One connection attempt's settings; times in seconds, sizes in bytes.
 
     `certificate_authorities`: SHA-1 hashes of trusted CA keys for CERTREQ (RFC 7296 3.7), may be empty.
+    `init_tries`: how often IKE_SA_INIT is repeated, where that differs from `retransmission`.
     `fragment_size`: the largest IP packet an IKE message may make before it is cut.
     `force_encapsulation`: make the gateway believe in a NAT, so that ESP comes in UDP (RFC 7296 2.23).
     `error_grace`: how long an unauthenticated error is noted before it ends the attempt (RFC 7296 2.21.1).
@@ -52,6 +53,7 @@ class IkeSettings:
     fragmentation: Fragmentation = Fragmentation.AUTO
     fragment_size: int = 1280
     retransmission: Retransmission = Retransmission()
+    init_tries: int | None = None
     port: int = 500
     nat_port: int = 4500
     start_on_nat_port: bool = False

@@ -48,7 +48,7 @@ def test_a_cookie_and_another_group(rig: Rig, client: Client) -> None:
 def test_no_common_proposal(rig: Rig, client: Client, gateway: dict[str, str], setting: str) -> None:
     before = client.state()
     rig.configure(**gateway)
-    status, shown = client.fail(ike=IMPATIENT)
+    status, shown = client.fail(ike={"error_grace": 0.2})
     assert status == ExitCode.NO_PROPOSAL
     assert "NO_PROPOSAL_CHOSEN" in shown
     assert f"set {setting} " in shown

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -263,19 +265,29 @@ class TestBackground:
     def start(self, home: Path, steps: str, *options: str) -> subprocess.CompletedProcess[str]:
         return run(home, "connect", "a", "-b", "--pid-file", str(home / "pid"), *options, steps=steps)
 
-    def test_returns_when_the_tunnel_is_up_and_lets_go_of_the_terminal(self, home):
+    @contextmanager
+    def running(self, home: Path) -> Iterator[tuple[int, str]]:
+        """The process number and the output of a client in the background."""
         done = self.start(home, "established wait")
+        assert done.returncode == ExitCode.OK
         pid = int((home / "pid").read_text())
         try:
-            assert done.returncode == ExitCode.OK
-            assert "t0 is up" in done.stdout
-            assert (home / "run/a.lock").read_text() == f"{pid}\n"
-            assert os.getsid(pid) == pid
-            assert {os.readlink(f"/proc/{pid}/fd/{standard}") for standard in range(3)} == {"/dev/null"}
-            assert os.readlink(f"/proc/{pid}/cwd") == "/"
+            yield pid, done.stdout
         finally:
             os.kill(pid, signal.SIGTERM)
         wait_for(lambda: not (home / "pid").exists() and not (home / "run/a.lock").exists())
+
+    def test_returns_when_the_tunnel_is_up(self, home):
+        with self.running(home) as (pid, output):
+            assert "t0 is up" in output
+            assert (home / "run/a.lock").read_text() == f"{pid}\n"
+            assert os.getsid(pid) == pid
+
+    @pytest.mark.namespace  # nobody but root may look into a process that protects its memory
+    def test_lets_go_of_the_terminal_and_the_directory(self, home):
+        with self.running(home) as (pid, _):
+            assert {os.readlink(f"/proc/{pid}/fd/{standard}") for standard in range(3)} == {"/dev/null"}
+            assert os.readlink(f"/proc/{pid}/cwd") == "/"
 
     @pytest.mark.parametrize(
         ("steps", "code"), [("refuse", ExitCode.REFUSED), ("crash", ExitCode.INTERNAL), ("", ExitCode.OK)]
