@@ -94,6 +94,7 @@ class _Client:
         self._profile = profile
         self._ui = ui
         self._attempt: _Attempt | None = None
+        self._asked = False
         self._failure: asyncio.Future[AnyikeError] = asyncio.get_running_loop().create_future()
         self._data_path = UserspaceDataPath(self._send_esp, self._fail, settings.tunnel.interface)
         self._policy = assembly.trust_policy(settings)
@@ -132,7 +133,7 @@ class _Client:
     # --- login -----------------------------------------------------------------------------------------------------------
 
     async def _log_in(self, ike: IkeSettings, candidates: list[Candidate], undo: AsyncExitStack) -> Established:
-        """Try every address in turn; all other failures than silence are final."""
+        """Try every address in turn; final are all failures but silence, and silence after the user answered."""
         brief = replace(ike, init_tries=min(FIRST_ROUND_TRIES, ike.retransmission.tries))
         rounds = [(ike, candidates)] if len(candidates) == 1 else [(brief, candidates), (ike, candidates)]
         failures: dict[str, str] = {}
@@ -141,6 +142,8 @@ class _Client:
                 try:
                     return await self._try(settings, candidate, undo)
                 except Unreachable as error:
+                    if self._asked:
+                        raise
                     log.info("%s", error)
                     failures[candidate.host] = str(error)
         raise Unreachable("; ".join(failures.values()))
@@ -215,6 +218,7 @@ class _Client:
 
     async def _ask(self, attempt: _Attempt, question: CredentialsNeeded) -> None:
         """The user may think for minutes: should the gateway end the attempt meanwhile, the question is taken back."""
+        self._asked = True
         filling = asyncio.ensure_future(self._ui.fill(question.form))
         ended = asyncio.ensure_future(attempt.driver.ended.wait())
         try:

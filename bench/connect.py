@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from figures import comparison, spread
 from installation import dependencies, install
 from peers import PROFILE, Anyike, BenchFailed, Charon, TestGateway, Usage, run
 
@@ -55,7 +55,7 @@ def main() -> int:
                 rounds = measure(gateway, command.absolute(), Path(directory), arguments.rounds)
             print(table(rounds))
             print(f"\n{arguments.rounds} rounds, medians [least - most]; {dependencies(command)}")
-            print(f"$ {shlex.join(['python', *sys.argv])}")
+            print(f"$ {shlex.join(['python3', *sys.argv])}")
     except BenchFailed as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1
@@ -95,15 +95,9 @@ def table(rounds: Rounds) -> str:
     lines = ["| | anyike | charon | anyike / charon |", "|---|---|---|---|"]
     for label, value, digits in ROWS:
         ours, theirs = [value(usage) for usage in rounds.anyike], [value(usage) for usage in rounds.charon]
-        ratio = statistics.median(ours) / statistics.median(theirs)
-        lines.append(f"| {label} | {spread(ours, digits)} | {spread(theirs, digits)} | {ratio:.2f} |")
+        lines.append(comparison(label, ours, theirs, digits))
     lines.append(f"| `anyike --version`, s | {spread(rounds.version, '.3f')} | | |")
     return "\n".join(lines)
-
-
-def spread(values: Sequence[float], digits: str) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(values):{digits}} [{min(values):{digits}} - {max(values):{digits}}]"
 
 
 if __name__ == "__main__":

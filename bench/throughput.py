@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import statistics
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from figures import comparison
 from installation import dependencies, install
 from peers import PROFILE, Anyike, BenchFailed, Charon, Client, TestGateway, run
 
@@ -45,8 +45,10 @@ def main() -> int:
             with TestGateway(arguments.name) as gateway:
                 ours, theirs = measure(gateway, command.absolute(), Path(directory), arguments)
             print(table(ours, theirs))
-            print(f"\n{arguments.rounds} rounds of {arguments.megabytes} MB, medians; {dependencies(command)}")
-            print(f"$ {shlex.join(['python', *sys.argv])}")
+            print(
+                f"\n{arguments.rounds} rounds of {arguments.megabytes} MB, medians [least - most]; {dependencies(command)}"
+            )
+            print(f"$ {shlex.join(['python3', *sys.argv])}")
     except BenchFailed as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1
@@ -87,12 +89,8 @@ def curl(gateway: TestGateway, size: int, *arguments: str) -> float:
 def table(ours: Speeds, theirs: Speeds) -> str:
     """The figures, in Markdown."""
     lines = ["| Mbit/s | anyike | charon | anyike / charon |", "|---|---|---|---|"]
-    for label, ours_all, theirs_all in (
-        ("download", ours.download, theirs.download),
-        ("upload", ours.upload, theirs.upload),
-    ):
-        one, other = statistics.median(ours_all), statistics.median(theirs_all)
-        lines.append(f"| {label} | {one:.0f} | {other:.0f} | {one / other:.2f} |")
+    lines.append(comparison("download", ours.download, theirs.download, ".0f"))
+    lines.append(comparison("upload", ours.upload, theirs.upload, ".0f"))
     return "\n".join(lines)
 
 
