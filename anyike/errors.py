@@ -16,6 +16,8 @@ Every error that can reach a user is an `AnyikeError` and carries the exit code 
     ├── TunnelEnded                12  an established tunnel was ended by the gateway or by silence
     └── AlreadyRunning             13  another anyike holds the profile's lock
 
+130 is the status of a command that was interrupted before its tunnel was up, as shells know it (128 + SIGINT).
+
 A message says what happened, why, and what to do; it quotes the gateway's own words and names the setting.
 """
 
@@ -41,6 +43,7 @@ class ExitCode(IntEnum):
     PROTOCOL = 11
     ENDED = 12
     ALREADY_RUNNING = 13
+    INTERRUPTED = 130
 
 
 class AnyikeError(Exception):
