@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import secrets
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 
 from anyike import paths
 from anyike.config import Identity, Settings
@@ -24,6 +27,7 @@ from anyike.ikev2.proposals import ProposalSpec, parse_esp, parse_ike
 from anyike.ikev2.settings import IkeSettings, Retransmission
 from anyike.trust_store import load_roots, load_system_roots
 
+_UNIQUE_ID = re.compile(rb"[0-9A-Fa-f]{64}")
 MAX_ANNOUNCED_AUTHORITIES = 20
 """CERTREQ names at most this many CAs: the system's store would make the request several packets long, and says nothing."""
 
@@ -113,13 +117,23 @@ def _stable_unique_id() -> str:
     """64 hexadecimal digits: random, made once and kept, so that the gateway sees one device and learns nothing of it."""
     path = paths.ensure_directory(paths.STATE, paths.PRIVATE) / "device-id"
     try:
-        if not path.exists():
-            temporary = path.with_suffix(".new")
-            temporary.write_text(secrets.token_hex(32).upper() + "\n", encoding="ascii")
-            temporary.replace(path)
-        text = path.read_text(encoding="ascii").strip()
+        kept = path.read_bytes().strip() if path.exists() else b""
+        if _UNIQUE_ID.fullmatch(kept):
+            return kept.decode("ascii")
+        made = secrets.token_hex(32).upper()
+        _replace(path, f"{made}\n")
     except OSError as error:
         raise HostSetupFailed(
             f"{path} cannot be kept: {error.strerror}. Set device.unique_id to do without it"
         ) from error
-    return text
+    return made
+
+
+def _replace(path: Path, text: str) -> None:
+    """In one step and on the disk, so that a crash leaves no half of it."""
+    temporary = path.with_suffix(".new")
+    with temporary.open("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

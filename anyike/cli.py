@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import gc
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from anyike.config import Settings
     from anyike.config_file import Override
 
-_INTERRUPTED = 130
-"""128 + SIGINT, as shells know it: interrupted before there was anything to undo."""
-
 _STANDARD_INPUT = 0
 
 _EPILOG = """\
@@ -34,6 +32,7 @@ A profile is /etc/anyike/NAME.toml, then ~/.config/anyike/NAME.toml; it wins ove
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is an `ExitCode`."""
+    _open_standard_files()
     arguments = _parser().parse_args(argv)
     action: Callable[[argparse.Namespace], int] = arguments.action
     try:
@@ -42,10 +41,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last line of defence: no traceback meets a user unasked
         _complain(_unexpected(error, verbose=getattr(arguments, "verbose", 0) > 0))
         return ExitCode.INTERNAL
+
+
+def _open_standard_files() -> None:
+    """Have something at the descriptors 0 to 2, or the next file that is opened gets what is written for the user."""
+    for standard in range(3):
+        try:
+            os.fstat(standard)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,16 +119,20 @@ def _connect(arguments: argparse.Namespace) -> int:
     logs.configure(_verbosity(arguments))
     settings = load_settings(profile.text, profile.source, profile.directory, _overrides(arguments, profile.host))
     if not arguments.background:
-        return _run(arguments, profile.name, settings, lambda: None)
+        return _run(arguments, profile.name, settings)
     return process.run_in_background(lambda detach: _run_detachable(arguments, profile.name, settings, detach))
 
 
-def _run(arguments: argparse.Namespace, name: str, settings: Settings, on_established: Callable[[], None]) -> int:
+def _run(
+    arguments: argparse.Namespace, name: str, settings: Settings, leave_terminal: Callable[[], None] | None = None
+) -> int:
+    """Connect; `leave_terminal` is called once the tunnel is up, when nothing is asked any more."""
     with _loading():
         import asyncio
 
         from anyike.client import connect
         from anyike.form_filler import FormFiller
+        from anyike.interruption import InterruptibleLoop, interruptible
         from anyike.lock import profile_lock
         from anyike.process import pid_file
         from anyike.prompt import open_console
@@ -126,9 +142,18 @@ def _run(arguments: argparse.Namespace, name: str, settings: Settings, on_establ
         sys.stdout.reconfigure(errors="replace")  # a banner may hold what the locale cannot show
     console = None if arguments.non_inter else open_console()
     filler = FormFiller(settings.login.user, console, _STANDARD_INPUT if arguments.passwd_on_stdin else None)
+
+    def on_established() -> None:
+        if leave_terminal is None:
+            return
+        if console is not None:
+            console.close()
+        leave_terminal()
+
     ui = Terminal(filler, _verbosity(arguments), on_established)
-    with profile_lock(name), pid_file(arguments.pid_file and arguments.pid_file.absolute()):
-        return asyncio.run(connect(settings, name, ui))
+    own_pid_file = pid_file(arguments.pid_file and arguments.pid_file.absolute())
+    with interruptible(), profile_lock(name), own_pid_file, asyncio.Runner(loop_factory=InterruptibleLoop) as runner:
+        return runner.run(connect(settings, name, ui))
 
 
 def _run_detachable(arguments: argparse.Namespace, name: str, settings: Settings, detach: Callable[[], None]) -> int:
@@ -212,7 +237,9 @@ def _verbosity(arguments: argparse.Namespace) -> int:
 
 
 def _complain(text: str) -> None:
-    print(f"anyike: {text}", file=sys.stderr, flush=True)
+    from anyike.text import printable
+
+    print(f"anyike: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def _unexpected(error: Exception, *, verbose: bool) -> str:
@@ -224,6 +251,9 @@ def _unexpected(error: Exception, *, verbose: bool) -> str:
     what = f"a fault of anyike itself: {type(error).__name__}"
     if verbose:
         return f"{what}\n{trace}"
-    with tempfile.NamedTemporaryFile("w", prefix="anyike-fault-", suffix=".txt", delete=False) as file:
-        file.write(trace)
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="anyike-fault-", suffix=".txt", delete=False) as file:
+            file.write(trace)
+    except OSError as unwritable:
+        return f"{what}. What led to it cannot be written to a file ({unwritable.strerror}); -v shows it here"
     return f"{what}. What led to it is in {file.name} (-v shows it here)"

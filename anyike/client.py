@@ -9,6 +9,7 @@ import signal
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from typing import Any
 
 from anyike import assembly, paths
 from anyike.config import Settings
@@ -32,7 +33,7 @@ from anyike.ikev2.events import (
     Terminated,
 )
 from anyike.ikev2.settings import IkeSettings
-from anyike.net.plan import Wishes, make_plan
+from anyike.net.plan import Plan, Wishes, make_plan
 from anyike.net.resolve import Candidate, resolve
 from anyike.net.udp import UdpChannel
 from anyike.summary import summarize
@@ -54,12 +55,15 @@ FIRST_ROUND_TRIES = 1
 async def connect(settings: Settings, profile: str, ui: UserInterface) -> ExitCode:
     """Bring the tunnel up and keep it until INT, TERM, HUP or the gateway ends it; everything is undone then.
 
+    INTERRUPTED when the user ended it before the tunnel was up.
+
     Raises:
         AnyikeError: what ended it, other than the user.
     """
     client = _Client(settings, profile, ui)
     running = asyncio.ensure_future(client.run())
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(client.fault)
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, client.stop, running)
     try:
@@ -70,7 +74,7 @@ async def connect(settings: Settings, profile: str, ui: UserInterface) -> ExitCo
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
     ui.ended(reason)
-    return ExitCode.OK
+    return ExitCode.OK if client.was_up else ExitCode.INTERRUPTED
 
 
 @dataclass(slots=True)
@@ -88,11 +92,18 @@ class _Attempt:
         return self.driver.connection.remote
 
 
+def _show_vendor_id(vendor_id: bytes) -> str:
+    text = vendor_id.decode("ascii", "replace")
+    return text if text.isprintable() and "\ufffd" not in text else vendor_id.hex()
+
+
 class _Client:
     def __init__(self, settings: Settings, profile: str, ui: UserInterface) -> None:
         self._settings = settings
         self._profile = profile
         self._ui = ui
+        self._noticed: set[str] = set()
+        self.was_up = False
         self._attempt: _Attempt | None = None
         self._asked = False
         self._failure: asyncio.Future[AnyikeError] = asyncio.get_running_loop().create_future()
@@ -190,6 +201,7 @@ class _Client:
         match event:
             case IkeSaInitDone():
                 attempt.algorithms = event.algorithms
+                log.info("Vendor IDs of the gateway: %s", ", ".join(map(_show_vendor_id, event.vendor_ids)) or "none")
                 self._ui.stage(Stage.IKE_SA_INIT, event.algorithms)
             case ChildSpiNeeded():
                 connection.supply_child_spi(await self._data_path.allocate_spi(), now)
@@ -198,7 +210,7 @@ class _Client:
             case CredentialsNeeded():
                 await self._ask(attempt, event)
             case Notice(text):
-                self._ui.notice(text)
+                self._notice(text)
             case LoginAccepted():
                 self._ui.stage(Stage.LOGIN, "accepted")
             case SignatureNeeded():
@@ -207,7 +219,13 @@ class _Client:
     def _verdict(self, proof: GatewayProof) -> AnyikeError | None:
         gateway = self._settings.gateway
         try:
-            verified = judge(proof, self._policy, allow_sha1=gateway.allow_sha1_signature, strict_id=gateway.strict_id)
+            verified = judge(
+                proof,
+                self._policy,
+                allow_sha1=gateway.allow_sha1_signature,
+                strict_id=gateway.strict_id,
+                asked_for=None if gateway.idr is None else (gateway.idr.number, gateway.idr.data),
+            )
         except AnyikeError as error:
             return error
         certificate = verified.certificate
@@ -250,25 +268,30 @@ class _Client:
         child, mark = established.child, self._settings.tunnel.mark
         await self._data_path.install(child, attempt.local, attempt.remote)
         await self._data_path.switch_outbound(child.outbound_spi)
-        journal = journals.claim(paths.RUNTIME / f"{self._profile}.undo", self._data_path.interface)
-        undo.callback(journal.close)
+        configuration = established.configuration
         wishes = Wishes(
             interface=self._data_path.interface,
-            addresses=established.configuration.addresses,
+            addresses=configuration.addresses,
             remote_selectors=child.remote_selectors,
             outer_local=ip_address(attempt.local[0].partition("%")[0]),
             gateway=ip_address(attempt.remote[0].partition("%")[0]),
             mtu=self._mtu(established, host.outer_mtu(attempt.remote[0], mark)),
-            split_include=established.configuration.split_include or established.configuration.subnets,
-            split_exclude=established.configuration.split_exclude,
+            split_include=configuration.included(),
+            split_exclude=configuration.split_exclude,
             ipv6_enabled=host.ipv6_enabled(self._data_path.interface),
         )
+        journal = journals.claim(paths.RUNTIME / f"{self._profile}.undo", self._data_path.interface)
+        plan: Plan | None = None
+        undo.callback(lambda: journals.take_back(plan, journal))
         plan = make_plan(wishes, journal.table, mark)
         host.apply(plan)
-        undo.callback(host.remove, plan)
+        if plan.mtu_raised:
+            self._ui.warning(f"the MTU is {plan.mtu} bytes, which IPv6 inside the tunnel needs at least")
         attempt.driver.traffic = lambda: self._data_path.counters()["packets_in"]
         attempt.driver.pump()
+        self.was_up = True
         self._ui.stage(Stage.TUNNEL, f"{plan.interface} is up")
+        self._notice(configuration.banner)
         self._ui.established(
             summarize(self._settings.gateway.host, attempt.remote, attempt.algorithms, established, plan)
         )
@@ -293,7 +316,7 @@ class _Client:
                         raise error
                     return "logged off"
                 case Notice(text):
-                    self._ui.notice(text)
+                    self._notice(text)
                 case other:
                     log.debug("%s is of no interest now", type(other).__name__)
 
@@ -322,6 +345,24 @@ class _Client:
                     await driver.ended.wait()
         log.info("IKE counters: %s", {str(name): count for name, count in sorted(connection.counters.items())})
         log.info("ESP counters: %s", dict(self._data_path.counters()))
+        log.info(
+            "datagrams that the socket had no room for: %d, that it refused: %d",
+            attempt.udp.dropped,
+            attempt.udp.failed,
+        )
+
+    def _notice(self, text: str) -> None:
+        """The gateway's words, once: the login and the configuration mostly carry the same banner."""
+        text = text.strip()
+        if text and text not in self._noticed:
+            self._noticed.add(text)
+            self._ui.notice(text)
+
+    def fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback of the event loop (a timer, the tunnel interface) failed: rather no tunnel than a dark one."""
+        fault = context.get("exception")
+        log.error("%s", context.get("message"), exc_info=fault)
+        self._fail(AnyikeError(f"a fault of anyike itself: {fault or context.get('message')!r}"))
 
     def _send_esp(self, packet: bytes, remote: Address) -> None:
         if self._attempt is not None:

@@ -37,6 +37,7 @@ _MAX_INTERFACE_BYTES = 15
 
 ID_TYPES = {"anyconnect": 201, "key-id": 11, "fqdn": 2, "user-fqdn": 3, "email": 3, "ipv4": 1, "ipv6": 5}
 """ID types (RFC 7296 3.5) by the names that a profile may use; AnyConnect's is of the private range."""
+_ADDRESS_TYPES: dict[int, type[IPv4Address | IPv6Address]] = {1: IPv4Address, 5: IPv6Address}
 
 
 def _host(value: str) -> str:
@@ -149,15 +150,15 @@ class Identity(Section):
     @property
     def data(self) -> bytes:
         """The identification data: packed for addresses, else UTF-8."""
-        if self.type in ("ipv4", "ipv6"):
+        if self.number in _ADDRESS_TYPES:
             return ip_address(self.value).packed
         return self.value.encode()
 
     @model_validator(mode="after")
     def _check_address(self) -> Identity:
-        kinds = {"ipv4": (IPv4Address,), "ipv6": (IPv6Address,)}.get(str(self.type))
-        if kinds is not None and not _is_address(self.value, kinds):
-            raise ValueError(f"the value must be an {self.type} address")
+        kind = _ADDRESS_TYPES.get(self.number)
+        if kind is not None and not _is_address(self.value, (kind,)):
+            raise ValueError(f"the value must be an IPv{kind.version} address")
         return self
 
 

@@ -17,6 +17,7 @@ from anyike.config import Settings
 from anyike.errors import AnyikeError, ConfigurationError, UsageError
 
 _MAX_SHOWN = 120
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _REASONS = {
     "model_type": "must be a table of settings",
     "path_type": "must be a file name",
@@ -47,6 +48,8 @@ def load_settings(text: str, source: str, directory: Path, overrides: Mapping[st
         values: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from None
+    except ValueError:  # Python's limit of int()
+        raise ConfigurationError(f"{source} is not valid TOML: a number has too many digits") from None
     except RecursionError:
         raise ConfigurationError(f"{source} is nested too deeply") from None
     values.setdefault("gateway", {})  # so that its missing host is named
@@ -109,13 +112,20 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:
+    """The name of a setting as TOML would write it."""
     text = ""
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part if _BARE_KEY.fullmatch(part) else _shown(part)}"
     return text.removeprefix(".")
 
 
 def _shown(value: object) -> str:
     """A value as one line; JSON's escapes keep control characters away from the terminal."""
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except ValueError:  # Python's limit of str(), which a hexadecimal integer can exceed
+        return "a number with too many digits"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable
 
@@ -59,7 +60,10 @@ class Driver:
 
     def network_error(self, error: OSError, destination: Address | None) -> None:
         """The kernel reported an error on the socket."""
-        log.info("network error%s: %s", f" towards {destination[0]}" if destination else "", error.strerror)
+        log.debug("network error%s: %s", f" towards {destination[0]}" if destination else "", error.strerror)
+        foreign = destination is not None and destination[0] != self.connection.remote[0]
+        if foreign or error.errno == errno.EMSGSIZE or self.connection.state not in (State.INIT, State.AUTH):
+            return  # the path MTU is the kernel's business, since it may fragment our datagrams
         self.connection.note_network_error(error.strerror or str(error), self.now)
         self.pump()
 

@@ -12,6 +12,8 @@ from anyike import paths
 from anyike.errors import AlreadyRunning, HostSetupFailed, MissingPrivilege
 
 _PID_BYTES = 32
+_MODE = 0o600
+"""Who may open the file may lock it, and so keep us out."""
 
 
 @contextmanager
@@ -40,6 +42,7 @@ def _acquire(path: Path, name: str) -> int:
     while True:
         descriptor = _open(path)
         try:
+            _keep_others_out(path, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, descriptor):
                 return descriptor
@@ -53,13 +56,20 @@ def _acquire(path: Path, name: str) -> int:
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
     except PermissionError:
         raise MissingPrivilege(
             f"cannot write {path}: permission denied. Run anyike as root (sudo anyike ...)."
         ) from None
     except OSError as error:
         raise HostSetupFailed(f"cannot write {path}: {error.strerror}") from None
+
+
+def _keep_others_out(path: Path, descriptor: int) -> None:
+    owner = os.fstat(descriptor).st_uid
+    if owner != os.geteuid():
+        raise HostSetupFailed(f"{path} belongs to somebody else (user {owner}): remove it")
+    os.fchmod(descriptor, _MODE)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -37,6 +37,7 @@ def pid_file(path: Path | None) -> Iterator[None]:
             file.write(f"{os.getpid()}\n")
         temporary.replace(path)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise HostSetupFailed(f"cannot write the pid file {path}: {error.strerror}") from None
     try:
         yield
@@ -49,6 +50,7 @@ def run_in_background(run: Callable[[Callable[[], None]], int]) -> int:
 
     `run` gets the function to call once the tunnel is up: it lets go of the terminal, and the parent then returns 0. Until
     then the child asks its questions on the terminal. Both return from here, so this must come before any event loop.
+    A child that ends by itself before that, and without an error, was interrupted.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -80,4 +82,6 @@ def _wait(child: int, reader: int) -> int:
         if pipe.read(1) == _ESTABLISHED:
             return ExitCode.OK
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == ExitCode.OK:
+        return ExitCode.INTERRUPTED
     return status if status >= 0 else 128 - status

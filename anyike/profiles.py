@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from anyike import paths
 from anyike.errors import ConfigurationError, UsageError
+from anyike.trusted_file import invoking_uid, read_trusted
 
 MAX_PROFILE_BYTES = 1024 * 1024
 """Implementation limit: a profile has a few hundred lines at most."""
@@ -46,8 +46,7 @@ class Profile:
 
 def invoking_user() -> InvokingUser:
     """The user who called us, looked through sudo. ConfigurationError when the system does not know them."""
-    sudo_uid = os.environ.get("SUDO_UID", "")
-    uid = int(sudo_uid) if os.geteuid() == 0 and sudo_uid.isascii() and sudo_uid.isdecimal() else os.getuid()
+    uid = invoking_uid()
     try:
         entry = pwd.getpwuid(uid)
     except (KeyError, OverflowError):
@@ -66,7 +65,8 @@ def find_profile(target: str | None, file: Path | None, system_profiles: Path = 
     """
     user = invoking_user()
     if file is not None:
-        text = _read(file, user)
+        with _rights_of(user):
+            text = _read(file, user)
         if text is None:
             raise ConfigurationError(f"{file}: there is no such file")
         return Profile(file_name(file.stem), target, text, str(file), file.absolute().parent)
@@ -111,30 +111,14 @@ def _rights_of(user: InvokingUser | None) -> Iterator[None]:
 def _read(path: Path, user: InvokingUser) -> str | None:
     """The text of a profile, None when there is none. ConfigurationError says why it cannot be used."""
     try:
-        # O_NONBLOCK: opening a named pipe must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        data = read_trusted(path, user.uid, MAX_PROFILE_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        _check_owner(path, os.fstat(descriptor), user)
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(MAX_PROFILE_BYTES + 1)
-    finally:
-        os.close(descriptor)
     if len(data) > MAX_PROFILE_BYTES:
         raise ConfigurationError(f"{path}: has more than {MAX_PROFILE_BYTES} bytes, which is no profile")
     try:
         return data.decode()
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: is not UTF-8 text, as TOML has to be") from None
-
-
-def _check_owner(path: Path, status: os.stat_result, user: InvokingUser) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError(f"{path}: is not a regular file")
-    if status.st_uid not in {0, user.uid}:
-        raise ConfigurationError(f"{path}: belongs to somebody else (user {status.st_uid}); it must be yours or root's")
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ConfigurationError(f"{path}: others may write to it; run: chmod go-w {path}")

@@ -7,11 +7,12 @@ import os
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 MAX_LINE_BYTES = 64 * 1024
 """Implementation limit: no answer is longer than one EAP packet."""
 _CHUNK = 4096
+_STANDARD_ERROR = 2
 
 
 class Console:
@@ -22,10 +23,16 @@ class Console:
         self._write_to = write_to
 
     def write(self, text: str) -> None:
-        """Show a text; the caller has made it harmless."""
+        """Show a text; the caller has made it harmless. A terminal that is gone shows nothing: the next answer tells."""
         remaining = text.encode(errors="replace")
-        while remaining:
-            remaining = remaining[os.write(self._write_to, remaining) :]
+        with suppress(OSError):
+            while remaining:
+                remaining = remaining[os.write(self._write_to, remaining) :]
+
+    def close(self) -> None:
+        """Let go of the terminal, unless it is one of the standard files, which are not ours."""
+        if self._read_from > _STANDARD_ERROR:
+            os.close(self._read_from)
 
     async def ask(self, prompt: str, *, secret: bool = False) -> str:
         """One line in answer to the prompt; what is typed stays invisible if `secret`. EOFError at the end of input."""
@@ -51,11 +58,19 @@ def open_console() -> Console | None:
 
 
 async def read_line(descriptor: int) -> str:
-    """The next line, without its end; whatever came with it is lost. EOFError when there is none, ValueError if it is no UTF-8."""
+    """The next line, without its end; whatever came with it is lost.
+
+    Raises:
+        EOFError: there is none, or the terminal is gone.
+        ValueError: it is no UTF-8, or too long.
+    """
     received = bytearray()
     while b"\n" not in received:
         await _readable(descriptor)
-        chunk = os.read(descriptor, _CHUNK)
+        try:
+            chunk = os.read(descriptor, _CHUNK)
+        except OSError:
+            raise EOFError from None
         if not chunk and not received:
             raise EOFError
         if not chunk:
@@ -89,12 +104,17 @@ async def _readable(descriptor: int) -> None:
 
 @contextmanager
 def _echo_off(descriptor: int) -> Iterator[None]:
-    before = termios.tcgetattr(descriptor)
-    silent = termios.tcgetattr(descriptor)
-    silent[3] &= ~termios.ECHO
+    """EOFError when the terminal is gone; when it goes meanwhile, there is nothing to put back."""
     # TCSAFLUSH both times: what was typed while it was visible is no password, and half a password must not reach the shell.
-    termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
+    try:
+        before = termios.tcgetattr(descriptor)
+        silent = termios.tcgetattr(descriptor)
+        silent[3] &= ~termios.ECHO
+        termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
+    except termios.error:
+        raise EOFError from None
     try:
         yield
     finally:
-        termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
+        with suppress(termios.error):
+            termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)

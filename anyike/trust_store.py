@@ -7,6 +7,7 @@ from pathlib import Path
 
 from anyike.crypto.x509 import parse_certificates
 from anyike.errors import ConfigurationError
+from anyike.trusted_file import invoking_uid, read_trusted
 
 SYSTEM_BUNDLES = (
     Path("/etc/ssl/certs/ca-certificates.crt"),
@@ -23,7 +24,8 @@ def load_roots(path: Path) -> tuple[bytes, ...]:
     """The DER certificates of the user's PEM bundle (or of one DER certificate).
 
     Raises:
-        ConfigurationError: naming the setting, when the file or a certificate in it cannot be read.
+        ConfigurationError: naming the setting, when the file or a certificate in it cannot be read, or when somebody
+            else could have written the file, and so decide who gets the password.
     """
     return _load(path, "ca_file", skip_unreadable=False)
 
@@ -42,8 +44,9 @@ def load_system_roots(bundles: Sequence[Path] = SYSTEM_BUNDLES) -> tuple[bytes, 
 
 def _load(path: Path, setting: str, *, skip_unreadable: bool) -> tuple[bytes, ...]:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_trusted(path, invoking_uid(), MAX_FILE_BYTES)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{setting}: {error}") from None
     except OSError as error:
         raise ConfigurationError(f"{setting}: cannot read {path}: {error.strerror or error}") from None
     if len(data) > MAX_FILE_BYTES:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -155,6 +155,10 @@ def _verifies(
                 key.verify(signature, signed_octets)
             case _:
                 return False
-    except (InvalidSignature, ValueError):  # ValueError: for instance a salt that does not fit the key
+    except (
+        InvalidSignature,
+        ValueError,
+        UnsupportedAlgorithm,
+    ):  # a salt that does not fit the key; a hash that the host forbids
         return False
     return True

@@ -133,10 +133,10 @@ def parse_certificates(data: bytes, *, skip_unreadable: bool = False) -> tuple[b
     Raises:
         ValueError: there is no certificate, or one cannot be read.
     """
-    found = [ssl.PEM_cert_to_DER_cert(block.decode("ascii")) for block in PEM_CERTIFICATE.findall(data)]
     certificates = []
-    for der in found or [data]:
+    for block in PEM_CERTIFICATE.findall(data) or [data]:
         try:
+            der = block if block is data else ssl.PEM_cert_to_DER_cert(block.decode("ascii"))
             _parse(der)
         except ValueError:
             if not skip_unreadable:

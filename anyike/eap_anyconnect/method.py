@@ -186,7 +186,7 @@ class AnyConnectEap:
         return ""
 
     def _count_rejection(self, error: str, *, final: bool) -> None:
-        self._last_error = error
+        self._last_error = error = printable_line(error)
         self._rejections += 1
         if final:
             raise LoginFailed(f"The gateway rejected the login: {error}")

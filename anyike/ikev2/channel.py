@@ -10,13 +10,13 @@ from ipaddress import ip_address
 
 from anyike.errors import AuthenticationFailed, LoginFailed
 from anyike.ikev2 import natt
-from anyike.ikev2.constants import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, PayloadType
+from anyike.ikev2.constants import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, PayloadType, name_of
 from anyike.ikev2.counters import Count, Counters
 from anyike.ikev2.events import Address, Datagram
 from anyike.ikev2.exchanges.ike_sa_init import IkeSaInitResult
 from anyike.ikev2.fragments import CiscoReassembler, FragmentDrop, SkfReassembler, cut_cisco
 from anyike.ikev2.message import Header, Message, decode_header, decode_payloads
-from anyike.ikev2.payloads import Payload
+from anyike.ikev2.payloads import Notify, Payload, UnknownPayload
 from anyike.ikev2.protection import Protection
 from anyike.ikev2.settings import Fragmentation, IkeSettings
 from anyike.ikev2.window import RequestWindow
@@ -50,10 +50,25 @@ class Inbound:
     datagram: bytes
     first_datagram: bytes
 
+    def __str__(self) -> str:
+        """Exchange, number and the names of the payloads; never their content."""
+        kind = f"{name_of(ExchangeType, self.header.exchange)} {'response' if self.header.is_response else 'request'}"
+        clear = f", unencrypted {' '.join(map(_title, self.clear))}" if self.clear else ""
+        proof = "" if self.protected else ", unprotected"
+        return f"{kind} {self.header.message_id}: {' '.join(map(_title, self.payloads)) or 'nothing'}{clear}{proof}"
+
     @property
     def message(self) -> Message | None:
         """An unprotected message for IKE_SA_INIT."""
         return None if self.protected or self.error else Message(self.header, self.payloads)
+
+
+def _title(payload: Payload) -> str:
+    if isinstance(payload, Notify):
+        return f"N({payload.name})"
+    if isinstance(payload, UnknownPayload):
+        return f"payload {payload.type}"
+    return PayloadType(payload.TYPE).name
 
 
 class Channel:

@@ -22,6 +22,9 @@ from anyike.wire import DecodeError, Reader
 
 log = logging.getLogger(__name__)
 
+LOGGED_BYTES = 64
+"""Of an attribute that nothing here reads: enough to find out what it may be."""
+
 UNITY_RECORD = 14
 """Bytes of one network in UNITY_SPLIT_INCLUDE and UNITY_LOCAL_LAN: address 4, mask 4, padding 6 (may be missing on the last)."""
 
@@ -41,6 +44,14 @@ class GatewayConfiguration:
     application_version: str = ""
     mtu: int | None = None
     unknown: tuple[tuple[int, bytes], ...] = ()
+
+    def included(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """What alone goes through the tunnel, for each IP version by itself: nothing named means everything.
+
+        Split include (IPv4 only) comes before the subnets of RFC 7296 3.15.2.
+        """
+        named = {network.version for network in self.split_include}
+        return (*self.split_include, *(subnet for subnet in self.subnets if subnet.version not in named))
 
 
 def request(application_version: str, *, ipv6: bool) -> Configuration:
@@ -67,31 +78,22 @@ def request(application_version: str, *, ipv6: bool) -> Configuration:
 def read_reply(reply: Configuration) -> GatewayConfiguration:
     """CFG_REPLY. Attributes may be repeated, unasked for, or without a netmask; unknown ones are logged and kept.
 
+    The netmask is not read: it describes the gateway's address pool, and must not narrow what goes through the tunnel.
+
     Raises:
         DecodeError: an attribute that we know has a value of the wrong shape.
     """
     result = GatewayConfiguration()
-    netmask: IPv4Address | None = None
     unknown: list[tuple[int, bytes]] = []
     for attribute in reply.attributes:
-        if attribute.type == AttributeType.INTERNAL_IP4_NETMASK:
-            netmask = _ipv4(attribute.value) if attribute.value else None
-            continue
         read = _READERS.get(attribute.type)
         if read is not None and attribute.value:
             result = read(result, attribute.value)
         elif read is None:
-            log.info("attribute %s of the gateway is not understood", name_of(AttributeType, attribute.type))
+            name = name_of(AttributeType, attribute.type)
+            log.info("attribute %s of the gateway is not understood: %s", name, attribute.value[:LOGGED_BYTES].hex())
             unknown.append((attribute.type, attribute.value))
-    return _with_netmask(replace(result, unknown=tuple(unknown)), netmask)
-
-
-def _with_netmask(result: GatewayConfiguration, netmask: IPv4Address | None) -> GatewayConfiguration:
-    """A netmask makes the assigned IPv4 network reachable through the tunnel, so it counts as a subnet, not as a link prefix."""
-    if netmask is None or int(netmask) in (0, 0xFFFFFFFF):
-        return result
-    networks = [_network4(a.ip.packed, netmask.packed) for a in result.addresses if isinstance(a, IPv4Interface)]
-    return replace(result, subnets=tuple(dict.fromkeys((*result.subnets, *networks))))
+    return replace(result, unknown=tuple(unknown))
 
 
 _Change = Callable[[GatewayConfiguration, bytes], GatewayConfiguration]
@@ -150,14 +152,14 @@ def _set_mtu(result: GatewayConfiguration, value: bytes) -> GatewayConfiguration
 
 
 def _unity_networks(value: bytes) -> list[IPv4Network]:
-    """Records of 14 bytes, the last possibly of 8; some gateways send bare 8-byte records, which 14 does not divide."""
-    step = UNITY_RECORD if len(value) % UNITY_RECORD in (0, 8) else 8
-    reader = Reader(value)
-    networks = []
-    while reader.remaining:
-        networks.append(_network4(reader.take(4, "split network"), reader.take(4, "split netmask")))
-        reader.take(min(step - 8, reader.remaining), "padding")
-    return networks
+    """Records of 14 bytes with a padding of zeros, which may be missing on the last; some gateways send bare ones of 8."""
+    records = [value[start : start + UNITY_RECORD] for start in range(0, len(value), UNITY_RECORD)]
+    padded = all(len(record) in (8, UNITY_RECORD) and not any(record[8:]) for record in records)
+    if not padded and len(value) % 8 == 0:
+        records = [value[start : start + 8] for start in range(0, len(value), 8)]
+    elif any(len(record) not in (8, UNITY_RECORD) for record in records):
+        raise DecodeError(f"{len(value)} bytes are no list of networks")
+    return [_network4(record[:4], record[4:8]) for record in records]
 
 
 def _network4(address: bytes, mask: bytes) -> IPv4Network:
@@ -179,6 +181,7 @@ def _text(value: bytes) -> str:
 
 
 _READERS: dict[int, _Change] = {
+    AttributeType.INTERNAL_IP4_NETMASK: lambda result, _value: result,
     AttributeType.INTERNAL_IP4_ADDRESS: _add_address4,
     AttributeType.INTERNAL_IP6_ADDRESS: _add_address6,
     AttributeType.INTERNAL_IP4_DNS: _add_dns,

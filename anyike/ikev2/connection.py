@@ -7,6 +7,7 @@ answered by `supply_*`. Whoever drives it sends what `datagrams_to_send` gives a
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
@@ -17,6 +18,7 @@ from anyike.eap.peer import EapPeer
 from anyike.errors import AnyikeError, GatewayRefused, ProtocolError, TunnelEnded, Unreachable
 from anyike.ikev2 import natt, responder, rules
 from anyike.ikev2.channel import Channel, Inbound, MessageTooLarge
+from anyike.ikev2.child_sa import ChildSa
 from anyike.ikev2.constants import ExchangeType, NotifyType, ProtocolId
 from anyike.ikev2.counters import Count, Counters
 from anyike.ikev2.events import (
@@ -32,6 +34,7 @@ from anyike.ikev2.exchanges.ike_auth import IkeAuth
 from anyike.ikev2.exchanges.ike_sa_init import IkeSaInit, describe_algorithms
 from anyike.ikev2.exchanges.outcome import Again, Done, Failed, Goodbye, Noted, Outcome, Restart, Stale, Wait
 from anyike.ikev2.exchanges.refusals import is_error
+from anyike.ikev2.message import UnsupportedCriticalPayload
 from anyike.ikev2.payloads import Delete, Notify, Payload
 from anyike.ikev2.settings import IkeSettings
 from anyike.ikev2.window import Due, RequestWindow, ResponseCache
@@ -72,7 +75,7 @@ class Connection:
         self.state = State.IDLE
         self._settings = settings
         self._random = random
-        self._peer = EapPeer(method)
+        self._method = method
         self._channel = Channel(settings, random, self.counters)
         self._window = RequestWindow(settings.retransmission, random)
         self._cache = ResponseCache()
@@ -80,6 +83,7 @@ class Connection:
         self._outbox: deque[Datagram] = deque()
         self._init: IkeSaInit | None = None
         self._auth: IkeAuth | None = None
+        self._child: ChildSa | None = None
         self._noted: tuple[AnyikeError, float] | None = None
         self._end: AnyikeError | None = None
         self._delete_id = 0
@@ -123,6 +127,7 @@ class Connection:
         if inbound is None:
             return
         self.counters[Count.MESSAGES_IN] += 1
+        log.debug("received %s", inbound)
         if inbound.protected:
             self._heard = now
         if inbound.header.is_response:
@@ -139,7 +144,7 @@ class Connection:
     def get_timer(self) -> float | None:
         """When `handle_timer` wants to be called."""
         deadlines = [self._window.deadline, self._liveness_due(), self._keepalive_due()]
-        deadlines.append(self._noted[1] if self._noted else None)
+        deadlines.append(self._noted[1] if self._noted and self._noted[1] < math.inf else None)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -192,9 +197,8 @@ class Connection:
 
     def note_network_error(self, reason: str, now: float) -> None:
         """The network says that the gateway cannot be reached (ICMP, no route): anybody can forge that, so it is only noted."""
-        if self.state in (State.INIT, State.AUTH):
-            self.counters[Count.UNAUTHENTICATED_ERRORS] += 1
-            self._note(Unreachable(f"{self._channel.remote[0]} cannot be reached: {reason}"), now)
+        self.counters[Count.UNAUTHENTICATED_ERRORS] += 1
+        self._note(Unreachable(f"{self._channel.remote[0]} cannot be reached: {reason}"), now)
 
     def note_traffic(self, now: float) -> None:
         """Authentic ESP arrived: the gateway is alive, no liveness check is due."""
@@ -205,7 +209,9 @@ class Connection:
         match self.state:
             case State.ESTABLISHED:
                 self._leave(None, now)
-            case State.AUTH if not self._window.outstanding and self._auth is not None:
+            case State.AUTH if self._window.outstanding:
+                self._leave(None, now)
+            case State.AUTH:
                 self._say_goodbye(Goodbye.NOTIFY, None, now)
             case State.DELETING | State.CLOSED:
                 pass
@@ -269,11 +275,15 @@ class Connection:
             self._note(GatewayRefused(f"the gateway answered without protection: {names}"), now)
 
     def _note(self, error: AnyikeError, now: float) -> None:
-        """Only while an answer is due, which then decides: a user who is being asked is not thrown out by a forger."""
-        log.info("noted, not believed yet: %s", error)
+        """Only while an answer is due, which then decides: a user who is being asked is not thrown out by a forger.
+
+        In IKE_AUTH the gateway may be waiting for somebody to confirm a login, so the grace period is the whole series of
+        retransmissions; what was noted is then the reason that is shown.
+        """
         waiting = self.state in (State.INIT, State.AUTH) and self._window.outstanding
         if self._noted is None and waiting:
-            self._noted = (error, now + self._settings.error_grace)
+            log.info("noted, not believed yet: %s", error)
+            self._noted = (error, now + self._settings.error_grace if self.state is State.INIT else math.inf)
 
     def _follow(self, outcome: Outcome, now: float) -> None:
         match outcome:
@@ -317,7 +327,9 @@ class Connection:
         if encapsulate:
             self._channel.float_to(self._settings.nat_port)
         self._keepalive = result.nat_in_front_of_us
-        self._auth = IkeAuth(self._settings, result, self._peer, self._events.append, self._random, encapsulate)
+        self._auth = IkeAuth(
+            self._settings, result, EapPeer(self._method), self._events.append, self._random, encapsulate
+        )
         self._enter(State.AUTH)
         self._events.append(
             IkeSaInitDone(
@@ -333,7 +345,9 @@ class Connection:
         assert self._auth is not None
         assert self._auth.child is not None
         self._enter(State.ESTABLISHED)
+        self._child = self._auth.child
         self._events.append(Established(self._auth.child, self._auth.configuration, self._auth.auth_lifetime))
+        self._auth = None  # and with it the last answers of the login
 
     def _say_goodbye(self, goodbye: Goodbye, error: AnyikeError | None, now: float) -> None:
         match goodbye:
@@ -374,6 +388,8 @@ class Connection:
         self._events.append(Terminated(error))
 
     def _silence(self) -> AnyikeError:
+        if self._noted is not None:
+            return self._noted[0]
         host = self._channel.remote[0]
         if self.state is State.ESTABLISHED:
             return TunnelEnded(f"the gateway {host} does not answer any more: it is down, or the network between is")
@@ -392,9 +408,12 @@ class Connection:
             payloads = self._legal(inbound)
         except DecodeError as error:
             self._respond(inbound, (rules.notify_for(error),), now)
+            if isinstance(error, UnsupportedCriticalPayload):
+                log.warning("a request of the gateway was rejected: %s", error)  # and nothing else (RFC 7296 2.5)
+                return
             self._terminate(ProtocolError(f"the gateway sent a request that breaks the protocol: {error}"))
             return
-        reply = responder.answer(inbound.header.exchange, payloads, self._auth.child if self._auth else None)
+        reply = responder.answer(inbound.header.exchange, payloads, self._child)
         self._respond(inbound, reply.payloads, now)
         if not reply.ended:
             return

@@ -15,7 +15,9 @@ from anyike.net import requests
 from anyike.net.netlink import KernelRefused, Netlink, Request
 from anyike.net.plan import PROTOCOL, TABLES, Plan, rule_priorities
 
-_ALREADY_GONE = (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL)
+_ALREADY_GONE = (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENXIO)
+"""ENXIO: an interface that has lost its IPv6, by a sysctl or an MTU below 1280, has no IPv6 address either."""
+
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
 """What a kernel without IPv6 answers."""
 
@@ -26,7 +28,7 @@ _Step = tuple[str, Request]
 def apply(plan: Plan) -> None:
     """Bring the interface up with its addresses, then routes, then rules, so that packets move over when all is ready.
 
-    All or nothing: what was done is undone before the error leaves. HostSetupFailed, MissingPrivilege.
+    All or nothing: what was done is undone before any exception leaves. HostSetupFailed, MissingPrivilege.
     """
     name, table = plan.interface, plan.table
     index = _interface_index(name)
@@ -41,8 +43,8 @@ def apply(plan: Plan) -> None:
     with Netlink() as netlink:
         try:
             _carry_out(netlink, steps)
-        except (HostSetupFailed, MissingPrivilege):
-            with contextlib.suppress(HostSetupFailed, MissingPrivilege):  # the first refusal is the one to tell
+        except BaseException:
+            with contextlib.suppress(HostSetupFailed, MissingPrivilege):  # the first failure is the one to tell
                 _remove(netlink, plan, index)
             raise
 
@@ -97,9 +99,20 @@ def ipv6_enabled(interface: str) -> bool:
 
 
 def outer_mtu(gateway: str, mark: int) -> int:
-    """The MTU in bytes towards the gateway: the route's or path MTU discovery's, else the interface's. Unreachable."""
-    address = ip_address(gateway)
-    attributes = [("RTA_DST", str(address)), *([("RTA_MARK", mark)] if mark else [])]
+    """The MTU in bytes towards the gateway: the route's or path MTU discovery's, else the interface's.
+
+    `gateway` is an address, a link-local one with its zone: fe80::1%eth0 (RFC 4007 section 11). Unreachable.
+    """
+    text, _, zone = gateway.partition("%")
+    address = ip_address(text)
+    attributes: list[tuple[str, Any]] = [("RTA_DST", text)]
+    if mark:
+        attributes.append(("RTA_MARK", mark))
+    if zone:
+        index = _interface_index(zone)
+        if not index:
+            raise Unreachable(f"no route to the gateway {gateway}: there is no network interface {zone}")
+        attributes.append(("RTA_OIF", index))
     fields = {"family": requests.family_of(address.version), "dst_len": address.max_prefixlen}
     with Netlink() as netlink:
         try:
@@ -121,7 +134,7 @@ def _remove(netlink: Netlink, plan: Plan, index: int) -> None:
         steps = [
             (f"remove {address} from {name}", requests.delete_address(index, address)) for address in plan.addresses
         ]
-        _carry_out(netlink, steps, tolerate=_ALREADY_GONE)
+        _carry_out(netlink, steps, tolerate=_ALREADY_GONE + _NO_SUCH_FAMILY)
 
 
 def _carry_out(netlink: Netlink, steps: Sequence[_Step], tolerate: Collection[int] = ()) -> int:

@@ -7,6 +7,7 @@ message classes alone cost 14 ms and 1 MiB (loaded with the package's own `__ini
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -61,17 +62,13 @@ class KernelRefused(Exception):
 
 
 class Netlink:
-    """A socket for requests; used as a context manager."""
+    """A socket for requests; used as a context manager. All methods: HostSetupFailed when the socket itself fails."""
 
     def __init__(self) -> None:
         try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE)
+            self._socket = _open_socket()
         except OSError as error:
             raise HostSetupFailed(f"no netlink socket: {error.strerror}. Does a sandbox forbid AF_NETLINK?") from error
-        for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK):
-            self._socket.setsockopt(_SOL_NETLINK, option, 1)
-        self._socket.settimeout(_ANSWER_TIMEOUT)
-        self._socket.bind((0, 0))
         self._sequence = 0
 
     def __enter__(self) -> Self:
@@ -88,7 +85,7 @@ class Netlink:
         for start in range(0, len(requests), _BATCH):
             batch = requests[start : start + _BATCH]
             first = self._sequence + 1
-            self._socket.send(b"".join(self._encode(request, ACK) for request in batch))
+            self._send(b"".join(self._encode(request, ACK) for request in batch))
             by_sequence: dict[int, KernelRefused | None] = {}
             while len(by_sequence) < len(batch):
                 for number, flags, sequence, payload in self._receive():
@@ -99,7 +96,7 @@ class Netlink:
 
     def get(self, request: Request) -> Any:
         """The one message that answers a request, decoded. KernelRefused."""
-        self._socket.send(self._encode(request, 0))
+        self._send(self._encode(request, 0))
         for number, flags, sequence, payload in self._receive():
             if sequence == self._sequence:
                 if number == _NLMSG_ERROR:
@@ -110,7 +107,7 @@ class Netlink:
     def dump(self, request: Request) -> list[Any]:
         """All messages that answer a request, decoded. KernelRefused."""
         for _ in range(_DUMP_ATTEMPTS):
-            self._socket.send(self._encode(request, DUMP))
+            self._send(self._encode(request, DUMP))
             messages = list(self._dumped(request.message))
             if None not in messages:
                 return messages
@@ -142,17 +139,36 @@ class Netlink:
         message.encode()
         return bytes(message.data)
 
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise HostSetupFailed(f"the kernel did not take a netlink request: {error.strerror or error}") from error
+
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         """Type, flags, sequence number and payload of the messages in one datagram."""
         try:
             data = self._socket.recv(1 << 20)
         except TimeoutError:
             raise HostSetupFailed(f"the kernel did not answer a netlink request within {_ANSWER_TIMEOUT:g} s") from None
+        except OSError as error:
+            raise HostSetupFailed(f"no answer to a netlink request: {error.strerror}") from error
         offset = 0
         while offset + _HEADER.size <= len(data):
             length, number, flags, sequence, _ = _HEADER.unpack_from(data, offset)
             yield number, flags, sequence, data[offset + _HEADER.size : offset + length]
             offset += (length + 3) & ~3
+
+
+def _open_socket() -> socket.socket:
+    with contextlib.ExitStack() as failed:
+        sock = failed.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE))
+        for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK):
+            sock.setsockopt(_SOL_NETLINK, option, 1)
+        sock.settimeout(_ANSWER_TIMEOUT)
+        sock.bind((0, 0))
+        failed.pop_all()
+    return sock
 
 
 @cache

@@ -15,6 +15,7 @@ address. What is excluded from the tunnel is a `throw` route: the lookup goes on
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import (
@@ -102,7 +103,10 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that changes on this machine. `full` holds the IP versions whose default route is the tunnel."""
+    """Everything that changes on this machine. `full` holds the IP versions whose default route is the tunnel.
+
+    `mtu_raised`: the MTU that was wished for is below what IPv6 needs, so `mtu` is `MIN_MTU_IPV6` instead.
+    """
 
     interface: str
     table: int
@@ -112,6 +116,7 @@ class Plan:
     rules: tuple[Rule, ...]
     dropped: tuple[Dropped, ...]
     full: frozenset[int]
+    mtu_raised: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,15 +172,17 @@ def make_plan(wishes: Wishes, table: int, mark: int = DEFAULT_MARK) -> Plan:
         rules += _rules_of(wishes, version, table, mark, full=family.full)
         if family.full:
             full.add(version)
+    mtu_raised = 6 in versions and wishes.mtu < MIN_MTU_IPV6
     return Plan(
         interface=wishes.interface,
         table=table,
-        mtu=max(wishes.mtu, MIN_MTU_IPV6) if 6 in versions else wishes.mtu,
+        mtu=MIN_MTU_IPV6 if mtu_raised else wishes.mtu,
         addresses=tuple(addresses),
         routes=tuple(routes),
         rules=tuple(rules),
         dropped=tuple(dropped),
         full=frozenset(full),
+        mtu_raised=mtu_raised,
     )
 
 
@@ -212,10 +219,11 @@ def _routes_of(wishes: Wishes, version: int) -> _Family:
     family.include = list(_sensible(_collapsed(include), family))
     excluded = [network for network in wishes.split_exclude if network.version == version]
     included = set(family.include)
+    starts = [int(network.network_address) for network in family.include]
     for network in _collapsed(_sensible(excluded, family)):
         if network in included:
             family.dropped.append(Dropped(network, "is excluded as well as included"))
-        elif any(network.overlaps(other) for other in included):
+        elif _overlaps_any(network, family.include, starts):
             family.exclude.append(network)
     _check_count([*family.include, *family.exclude])
     return family
@@ -247,6 +255,15 @@ def _intersection(network: Network, selector: TrafficSelector) -> list[Network]:
     address = type(network.network_address)
     first, last = ip_address(address(start)), ip_address(address(end))
     return list(summarize_address_range(first, last))
+
+
+def _overlaps_any(network: Network, networks: Sequence[Network], starts: Sequence[int]) -> bool:
+    """Whether a network overlaps one of `networks`, which are collapsed; `starts` are their first addresses.
+
+    They are sorted and disjoint, so the last that starts before the network's end reaches furthest.
+    """
+    before_end = bisect_right(starts, int(network.broadcast_address))
+    return before_end > 0 and network.overlaps(networks[before_end - 1])
 
 
 def _collapsed(networks: Iterable[Network]) -> list[Network]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import asyncio_dgram
 
-from anyike.errors import HostSetupFailed, MissingPrivilege, Unreachable
+from anyike.errors import AnyikeError, HostSetupFailed, MissingPrivilege, Unreachable
 
 Address = tuple[str, int]
 
@@ -38,6 +38,7 @@ _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _RECVERR_CONTROL = {(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)}
 
 _KERNEL_BUFFER_FULL = (errno.EAGAIN, errno.ENOBUFS)
+_NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class UdpChannel:
@@ -81,7 +82,8 @@ class UdpChannel:
         """Bind `local_port` (0: an ephemeral one) on all addresses of `family`; `mark` 0 sets no mark.
 
         `on_error` gets what the kernel reports about a datagram sent earlier or now, with its destination where known:
-        never fatal here, and not authenticated (anybody may forge an ICMP message). HostSetupFailed, MissingPrivilege.
+        never fatal here, and not authenticated (anybody may forge an ICMP message). HostSetupFailed, MissingPrivilege;
+        Unreachable when this machine does not do `family`.
         """
         sock = _bound_socket(family, local_port, mark)
         try:
@@ -197,36 +199,45 @@ class UdpChannel:
 
 
 def _bound_socket(family: socket.AddressFamily, local_port: int, mark: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        _set_mark(sock, mark)
-        _raise_receive_buffer(sock)
-        # Path MTU discovery off: routers may fragment what is too large, and nothing vanishes where ICMP is filtered.
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT)
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)
-            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-        sock.bind(("", local_port))
-    except PermissionError as error:
-        sock.close()
-        raise MissingPrivilege(
+    with contextlib.ExitStack() as failed:
+        try:
+            sock = failed.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            _configure(sock, family, mark)
+            sock.bind(("", local_port))
+        except OSError as error:
+            raise _explained(error, family, local_port) from error
+        failed.pop_all()
+    return sock
+
+
+def _configure(sock: socket.socket, family: socket.AddressFamily, mark: int) -> None:
+    sock.setblocking(False)
+    _set_mark(sock, mark)
+    _raise_receive_buffer(sock)
+    # Path MTU discovery off: routers may fragment what is too large, and nothing vanishes where ICMP is filtered.
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT)
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)
+        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+
+
+def _explained(error: OSError, family: socket.AddressFamily, local_port: int) -> AnyikeError:
+    """What it means to the user that the socket was not made or bound."""
+    if error.errno in _NO_SUCH_FAMILY:  # the gateway may have addresses of the other family
+        version = "IPv6" if family == socket.AF_INET6 else "IPv4"
+        return Unreachable(f"an {version} socket cannot be opened: {error.strerror}. Does this machine do {version}?")
+    if isinstance(error, PermissionError):
+        return MissingPrivilege(
             f"local UDP port {local_port} may not be bound: {error.strerror}. "
             "Run as root or with CAP_NET_BIND_SERVICE, or let the local port be chosen"
-        ) from error
-    except OSError as error:
-        sock.close()
-        raise HostSetupFailed(
-            f"a UDP socket on local port {local_port} cannot be opened: {error.strerror}. "
-            "Is another IPsec program running? Another local port helps"
-        ) from error
-    except MissingPrivilege:
-        sock.close()
-        raise
-    return sock
+        )
+    return HostSetupFailed(
+        f"a UDP socket on local port {local_port} cannot be opened: {error.strerror}. "
+        "Is another IPsec program running? Another local port helps"
+    )
 
 
 def _set_mark(sock: socket.socket, mark: int) -> None:

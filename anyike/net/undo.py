@@ -21,7 +21,8 @@ from pathlib import Path
 from anyike.errors import AlreadyRunning, HostSetupFailed, MissingPrivilege
 from anyike.net import host
 from anyike.net.netlink import Netlink
-from anyike.net.plan import TABLES
+from anyike.net.plan import TABLES, Plan
+from anyike.paths import PUBLIC, ensure_directory
 
 VERSION = 1
 """Of the journal's format; another one is refused, not guessed at."""
@@ -66,13 +67,20 @@ class Journal:
         """The routing table that this tunnel may use."""
 
     def close(self) -> None:
-        """Forget the journal, once what it describes was removed. Safe to call twice."""
+        """Delete the journal, once what it describes was removed. Safe to call twice. HostSetupFailed."""
         if self._descriptor < 0:
             return
-        with _locked(self._path.parent):
-            self._path.unlink(missing_ok=True)
-        os.close(self._descriptor)
-        self._descriptor = -1
+        try:
+            with _locked(self._path.parent):
+                _delete(self._path)
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Leave the journal to whoever calls `undo` next, as if its owner were dead. Safe to call twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def claim(path: Path, interface: str) -> Journal:
@@ -80,7 +88,7 @@ def claim(path: Path, interface: str) -> Journal:
 
     AlreadyRunning, HostSetupFailed, MissingPrivilege.
     """
-    _make_directory(path.parent)
+    ensure_directory(path.parent, PUBLIC)
     with _locked(path.parent):
         found = _undo(path)
         if found is Undone.ALIVE:
@@ -93,6 +101,21 @@ def claim(path: Path, interface: str) -> Journal:
             table = host.free_table(netlink, _claimed_tables(path.parent))
         record = Record(VERSION, os.getpid(), _boot_id(), _namespace(), interface, table)
         return Journal(path, record, _write(path, record))
+
+
+def take_back(plan: Plan | None, journal: Journal) -> None:
+    """Remove what a tunnel changed, then its journal; after a failure the journal stays, for `undo` to replay.
+
+    `plan` (None: there is none yet) may have been applied wholly, partly or not at all. HostSetupFailed,
+    MissingPrivilege.
+    """
+    try:
+        if plan is not None:
+            host.remove(plan)
+    except BaseException:
+        journal.abandon()
+        raise
+    journal.close()
 
 
 def undo(path: Path) -> Undone:
@@ -117,7 +140,7 @@ def _undo(path: Path) -> Undone:
             return Undone.ALIVE
         found = _replay(_read(path))
         if found is not Undone.OTHER_NAMESPACE:
-            path.unlink()
+            _delete(path)
         return found
     finally:
         os.close(descriptor)
@@ -177,13 +200,11 @@ def _claimed_tables(directory: Path) -> set[int]:
     return tables
 
 
-def _make_directory(directory: Path) -> None:
+def _delete(path: Path) -> None:
     try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    except PermissionError as error:
-        raise MissingPrivilege(f"the directory {directory} cannot be made: {error.strerror}. Run as root") from error
+        path.unlink(missing_ok=True)
     except OSError as error:
-        raise HostSetupFailed(f"the directory {directory} cannot be made: {error.strerror}") from error
+        raise HostSetupFailed(f"{path} cannot be deleted: {error.strerror}") from error
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 
-from anyike.errors import AnyikeError, HostSetupFailed
+from anyike.errors import AnyikeError, HostSetupFailed, TunnelEnded
 from anyike.esp.drops import Counters, DropReason
 from anyike.esp.table import SaTable
 from anyike.ikev2.child_sa import ChildSa
@@ -28,7 +28,7 @@ class UserspaceDataPath:
     Args:
         send: puts one ESP packet into a UDP datagram to an address, from the shared port. It neither blocks nor
             raises; what the socket refuses, its owner counts.
-        on_failure: called once, from the event loop, when the interface is taken away while open.
+        on_failure: called from the event loop when the interface is taken away while open, or no sequence number is left.
         interface: name of the tunnel interface; `%d` in it lets the kernel choose the number.
         open_device: creates the interface.
 
@@ -132,6 +132,8 @@ class UserspaceDataPath:
         sealed = self._table.protect(packet)
         if isinstance(sealed, DropReason):
             counters.drop(sealed)
+            if sealed is DropReason.SEQUENCE_EXHAUSTED:
+                self._on_failure(TunnelEnded("The tunnel has sent as many packets as one key may protect. Connect again."))
             return
         self._send(sealed, remote)
         counters.packets_out += 1

@@ -88,6 +88,7 @@ def test_a_split_tunnel_takes_what_the_gateway_names(client: Client) -> None:
     shown = process.output
     for text in (
         "Welcome to the anyike test gateway",
+        "This network is for tests only",
         "addresses   10.78.0.1\n",
         "DNS         10.77.0.53\n",
         "domains     example.com\n              inside.example.com\n",

@@ -343,12 +343,68 @@ def test_the_mtu_towards_the_gateway(network):
         assert host.outer_mtu(GATEWAY4, DEFAULT_MARK) == 1420
 
 
+def test_the_mtu_towards_a_link_local_gateway(network, tun):
+    ip(network.client, "addr add fe80::1/64 dev outer nodad")
+    ip(network.client, "link set anyike0 addrgenmode none mtu 1300 up")
+    ip(network.client, "addr add fe80::2/64 dev anyike0 nodad")
+    with inside(network.client):
+        assert host.outer_mtu("fe80::fe%outer", DEFAULT_MARK) == 1500
+        assert host.outer_mtu("fe80::fe%anyike0", DEFAULT_MARK) == 1300
+        with pytest.raises(
+            Unreachable, match=r"fe80::fe%nosuch0: there is no network interface nosuch0"
+        ):
+            host.outer_mtu("fe80::fe%nosuch0", DEFAULT_MARK)
+
+
 def test_a_refused_step_leaves_nothing(network, before, tun):
     ip(network.client, f"rule add priority 20300 lookup {TABLES[0]} protocol 97 not fwmark {DEFAULT_MARK}")
     plan = make_plan(wishes(), TABLES[0])
     with inside(network.client), pytest.raises(HostSetupFailed, match="refused to add the policy rule 20300"):
         host.apply(plan)
     assert removed_completely(network, before, tun)
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt("now"), OSError("now")])
+def test_whatever_interrupts_leaves_nothing(network, before, tun, monkeypatch, failure):
+    execute = Netlink.execute
+    sizes = []
+
+    def interrupted(self, steps):
+        sizes.append(len(steps))
+        if len(sizes) > 1:
+            return execute(self, steps)
+        execute(self, steps[:-1])
+        raise failure
+
+    monkeypatch.setattr(Netlink, "execute", interrupted)
+    with inside(network.client), pytest.raises(type(failure), match="now"):
+        host.apply(make_plan(wishes(split_exclude=(ip_network("203.0.113.0/24"),)), TABLES[0]))
+    assert removed_completely(network, before, tun)
+
+
+def test_taking_back_what_was_not_or_only_partly_done(network, before, tun, tmp_path):
+    with inside(network.client):
+        journal = undo.claim(tmp_path / "a.undo", "anyike0")
+        undo.take_back(make_plan(wishes(), journal.table), journal)
+        assert network.snapshot()[1:] == before[1:]
+
+        journal = undo.claim(tmp_path / "a.undo", "anyike0")
+        plan = make_plan(wishes(), journal.table)
+        host.apply(plan)
+        ip(network.client, "rule del priority 20300")
+        ip(network.client, "-6 rule del priority 20200")
+        ip(network.client, f"route del default table {journal.table}")
+        ip(network.client, "addr del 10.9.0.2/32 dev anyike0")
+        ip(network.client, "link set anyike0 mtu 1000")  # the interface has no IPv6 any more
+        undo.take_back(plan, journal)
+
+        journal = undo.claim(tmp_path / "a.undo", "anyike0")
+        plan = make_plan(wishes(addresses=(ip_interface("10.9.0.2/24"),)), journal.table)
+        host.apply(plan)
+        os.close(tun)
+        undo.take_back(plan, journal)
+        assert network.snapshot() == before
+    assert not (tmp_path / "a.undo").exists()
 
 
 def test_the_kernels_words_reach_the_user(network, before, tun):

@@ -234,6 +234,13 @@ class IkeAuth:
         reply = _one(payloads, Configuration)
         if reply is not None and reply.type == ConfigurationType.CFG_REPLY:
             self.configuration = configuration.read_reply(reply)
+        if not self.configuration.addresses:
+            return Failed(
+                GatewayRefused(
+                    "the gateway assigned no address to us, without which no packet can go through the tunnel"
+                ),
+                Goodbye.DELETE,
+            )
         lifetime = next((p for p in payloads if isinstance(p, Notify) and p.type == NotifyType.AUTH_LIFETIME), None)
         if lifetime is not None and len(lifetime.data) == 4:
             self.auth_lifetime = int.from_bytes(lifetime.data, "big")

@@ -64,7 +64,9 @@ class Scenario:
     split_exclude: tuple[str, ...] = ()
     split_dns: tuple[str, ...] = ("inside.example.com",)
     dns: tuple[str, ...] = ("10.77.0.53", "fd77::53")
-    banner: str = "Welcome to the anyike test gateway"
+    banner: str = "This network is for tests only"
+    """Of the configuration payload; `login_banner` is that of the login."""
+    login_banner: str = "Welcome to the anyike test gateway"
     default_domain: str = "example.com"
     login_text: int = 2000
     """Bytes of the login form's message; over some 900 the form needs several fragments."""

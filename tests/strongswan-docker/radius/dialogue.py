@@ -143,8 +143,7 @@ class Dialogue:
         self.expect = "ack"
         self._told("sent", "complete")
         token = self.nonce.upper()
-        banner = self.scenario.banner
-        return self._send(packet, documents.complete(self.session, token, banner))
+        return self._send(packet, documents.complete(self.session, token, self.scenario.login_banner))
 
     def _ack(self, packet: eap.Packet, _root: ET.Element) -> Reply:
         """All is done: Access-Accept, without keys since the method generates none."""

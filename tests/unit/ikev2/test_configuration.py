@@ -126,33 +126,30 @@ def test_an_empty_attribute_says_nothing(kind):
     assert GatewayConfiguration(unknown=found.unknown) == found
 
 
-# --- netmasks ---------------------------------------------------------------------------------------------------------
+# --- what is included, and masks ---
 
 
-@pytest.mark.parametrize("netmask", [b"", packed("255.255.255.255"), bytes(4)])
-def test_a_netmask_that_says_nothing(netmask):
+@pytest.mark.parametrize("netmask", [b"", packed("255.255.254.0"), packed("1.2.3.4"), bytes(4), bytes(3)])
+def test_a_netmask_says_nothing_about_what_goes_through_the_tunnel(netmask):
     found = reply((A.INTERNAL_IP4_ADDRESS, ADDRESS.packed), (A.INTERNAL_IP4_NETMASK, netmask))
     assert found == GatewayConfiguration(addresses=(IPv4Interface("10.88.0.1/32"),))
+    assert found.included() == ()
 
 
-@pytest.mark.parametrize("address_first", [True, False])
-def test_a_netmask_is_a_subnet_and_no_link_prefix(address_first):
-    attributes = [(A.INTERNAL_IP4_ADDRESS, ADDRESS.packed), (A.INTERNAL_IP4_NETMASK, packed("255.255.254.0"))]
-    found = reply(*(attributes if address_first else reversed(attributes)))
-    assert found.addresses == (IPv4Interface("10.88.0.1/32"),)
-    assert found.subnets == networks("10.88.0.0/23")
+@pytest.mark.parametrize("count", [1, 6, 7, 8, 14])
+def test_bare_records_of_eight_bytes(count):
+    wanted = tuple(f"10.{number}.0.0/16" for number in range(1, count + 1))
+    value = b"".join(record(network, b"") for network in wanted)
+    assert reply((A.UNITY_SPLIT_INCLUDE, value)).split_include == networks(*wanted)
 
 
-def test_a_netmask_counts_once_and_only_for_ipv4():
-    found = reply(
-        (A.INTERNAL_IP4_SUBNET, packed("10.88.0.0", "255.255.0.0")),
-        (A.INTERNAL_IP4_ADDRESS, packed("10.88.0.1")),
-        (A.INTERNAL_IP4_ADDRESS, packed("10.88.0.2")),
-        (A.INTERNAL_IP6_ADDRESS, packed("2001:db8::1")),
-        (A.INTERNAL_IP4_NETMASK, packed("255.255.0.0")),
-    )
-    assert found.subnets == networks("10.88.0.0/16")
-    assert reply((A.INTERNAL_IP4_NETMASK, packed("255.255.0.0"))) == GatewayConfiguration()
+def test_what_is_included_is_settled_for_each_ip_version_by_itself():
+    subnet4 = (A.INTERNAL_IP4_SUBNET, packed("10.2.0.0", "255.255.0.0"))
+    subnet6 = (A.INTERNAL_IP6_SUBNET, IPv6Address("fd00::").packed + b"\x20")
+    split = (A.UNITY_SPLIT_INCLUDE, packed("10.1.0.0", "255.255.0.0"))
+    assert reply(subnet4, subnet6).included() == (*networks("10.2.0.0/16"), IPv6Network("fd00::/32"))
+    assert reply(subnet4, subnet6, split).included() == (*networks("10.1.0.0/16"), IPv6Network("fd00::/32"))
+    assert reply(split).included() == networks("10.1.0.0/16")
 
 
 HOLES = ["255.0.255.0", "0.0.0.1", "0.0.0.255", "127.255.255.255", "255.255.255.253", "1.2.3.4"]
@@ -162,7 +159,6 @@ HOLES = ["255.0.255.0", "0.0.0.1", "0.0.0.255", "127.255.255.255", "255.255.255.
 def test_a_mask_with_holes_is_refused_everywhere(mask):
     """A wildcard mask (0.0.0.255) is one of them: it would be read as a network that nobody meant."""
     for attributes in (
-        [(A.INTERNAL_IP4_ADDRESS, ADDRESS.packed), (A.INTERNAL_IP4_NETMASK, packed(mask))],
         [(A.INTERNAL_IP4_SUBNET, packed("10.0.0.0", mask))],
         [(A.UNITY_SPLIT_INCLUDE, packed("10.0.0.0", mask))],
         [(A.UNITY_LOCAL_LAN, packed("10.0.0.0", mask) + bytes(6))],
@@ -228,8 +224,6 @@ def test_a_length_that_no_records_have(length):
     [
         (A.INTERNAL_IP4_ADDRESS, bytes(3)),
         (A.INTERNAL_IP4_ADDRESS, bytes(5)),
-        (A.INTERNAL_IP4_NETMASK, bytes(3)),
-        (A.INTERNAL_IP4_NETMASK, b"\x18"),
         (A.INTERNAL_IP6_ADDRESS, bytes(15)),
         (A.INTERNAL_IP6_ADDRESS, bytes(16) + b"\x81"),
         (A.INTERNAL_IP6_ADDRESS, bytes(18)),

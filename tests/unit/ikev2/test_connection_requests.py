@@ -177,7 +177,6 @@ def test_unknown_notifies_and_payloads_are_no_hindrance():
 @pytest.mark.parametrize(
     ("exchange", "payloads", "answer"),
     [
-        (wire.INFORMATIONAL, [Payload(200, b"", critical=True)], {1: b"\xc8"}),
         (wire.INFORMATIONAL, [Payload(wire.NONCE, bytes(32))], {7: b""}),
         (wire.INFORMATIONAL, [Payload(wire.DELETE, b"\1")], {7: b""}),
         (wire.INFORMATIONAL, [Payload(wire.DELETE, b"\3\4\0\2\xc0\xff\xee\1")], {7: b""}),
@@ -193,6 +192,13 @@ def test_a_request_that_breaks_the_protocol_is_told_so_and_ends_the_tunnel(excha
     asked(link, exchange, *payloads)
     assert isinstance(link.error, ProtocolError)
     assert [wire.notifies(payloads) for _, payloads in link.gateway.journal.responses] == [answer]
+
+
+def test_a_request_with_an_unknown_critical_payload_is_rejected_and_no_more():
+    link = tunnel()
+    asked(link, wire.INFORMATIONAL, Payload(200, b"", critical=True))
+    assert [wire.notifies(payloads) for _, payloads in link.gateway.journal.responses] == [{1: b"\xc8"}]
+    assert link.client.state is State.ESTABLISHED
 
 
 def test_a_response_to_our_liveness_check_that_breaks_the_protocol_ends_the_tunnel_with_a_delete():

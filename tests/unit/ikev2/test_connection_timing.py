@@ -8,7 +8,7 @@ import pytest
 
 from anyike.errors import TunnelEnded, Unreachable
 from anyike.ikev2.connection import GOODBYE_TRIES, State
-from anyike.ikev2.events import Terminated
+from anyike.ikev2.events import LoginAccepted, Terminated
 from anyike.ikev2.settings import Retransmission
 from anyike.ikev2.window import JITTER
 from tests.fakes import wire
@@ -234,6 +234,14 @@ def test_close_at_any_moment_ends_at_once_or_after_the_delete(seconds):
     assert link.error is None
     assert link.client.state is State.CLOSED
     assert link.client.get_timer() is None
+
+
+def test_close_while_the_last_login_message_is_on_its_way_deletes_what_the_gateway_made():
+    link = Link().connect()
+    link.run(60, until=lambda: any(isinstance(event, LoginAccepted) for event in link.events))
+    link.close().run(60)
+    assert link.error is None
+    assert link.gateway.journal.deleted
 
 
 def test_close_while_the_user_is_asked_tells_the_gateway():

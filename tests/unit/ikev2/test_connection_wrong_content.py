@@ -127,8 +127,12 @@ def test_a_payload_that_is_missing(step, missing, kind, words):
         assert link.login.replies == []
 
 
-def test_no_configuration_is_no_error_of_the_protocol():
-    assert Link(tamper=at(Step.FINAL, without(wire.CP))).establish().established.configuration.addresses == ()
+@pytest.mark.parametrize(
+    "change", [without(wire.CP), replaced(wire.CP, wire.configuration((3, bytes([10, 0, 0, 1]))).body)]
+)
+def test_a_gateway_that_assigns_no_address_is_left_with_a_delete(change):
+    link = ends(Link(tamper=at(Step.FINAL, change)), GatewayRefused, "no address")
+    assert link.gateway.journal.deleted
 
 
 @pytest.mark.parametrize("step", PROTECTED)
@@ -228,7 +232,6 @@ def proposal(**changes) -> bytes:
         replaced(wire.CP, wire.configuration((8, bytes(16) + b"\xff")).body),
         replaced(wire.CP, wire.configuration((28676, bytes(7))).body),
         replaced(wire.CP, wire.configuration((28676, bytes(4) + b"\xff\0\xff\0")).body),
-        replaced(wire.CP, wire.configuration((1, bytes([10, 0, 0, 1])), (2, b"\xff\0\xff\0")).body),
     ],
 )
 def test_a_child_sa_or_configuration_that_was_not_asked_for_or_cannot_be(change):

@@ -1,13 +1,16 @@
 """Encoding of requests and decoding of the kernel's answers, without the kernel."""
 
+import errno
 import struct
 import subprocess
 import sys
 from ipaddress import ip_address, ip_interface, ip_network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anyike.errors import HostSetupFailed
 from anyike.net import netlink, requests
 from anyike.net.netlink import Netlink
 from anyike.net.plan import Route, Rule
@@ -99,3 +102,53 @@ def test_the_kernels_own_words():
 def test_any_answer_is_a_refusal_or_none(payload, flags):
     refusal = netlink._refusal(payload, flags)
     assert refusal is None or str(refusal)
+
+
+class Broken:
+    """A socket that fails at one of its calls."""
+
+    def __init__(self, failing, number):
+        self.failing, self.number = failing, number
+
+    def send(self, data):
+        self._fail("send")
+
+    def recv(self, size):
+        self._fail("recv")
+
+    def close(self):
+        pass
+
+    def _fail(self, call):
+        if call == self.failing:
+            raise OSError(self.number, "No buffer space available")
+
+
+@pytest.mark.parametrize("call", ["send", "recv"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda connection: connection.execute([requests.list_rules(4)]),
+        lambda connection: connection.get(requests.list_rules(4)),
+        lambda connection: connection.dump(requests.list_rules(4)),
+    ],
+    ids=["execute", "get", "dump"],
+)
+def test_a_failing_socket_is_a_fault_of_this_machine(call, use):
+    with Netlink() as connection:
+        connection._socket.close()
+        connection._socket = Broken(call, errno.ENOBUFS)
+        with pytest.raises(HostSetupFailed, match="No buffer space available"):
+            use(connection)
+
+
+def test_a_silent_kernel_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(netlink, "_ANSWER_TIMEOUT", 0.01)
+    with Netlink() as connection, pytest.raises(HostSetupFailed, match=r"did not answer .* within 0\.01 s"):
+        list(connection._receive())
+
+
+def test_a_kernel_without_our_socket_options_is_a_clear_error(monkeypatch):
+    monkeypatch.setattr(netlink, "_GET_STRICT_CHECK", 9999)
+    with pytest.raises(HostSetupFailed, match="no netlink socket: Protocol not available"):
+        Netlink()

@@ -1,7 +1,8 @@
 """The pure plan: what is routed where, and why not."""
 
+import time
 from dataclasses import replace
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import collapse_addresses, ip_address, ip_interface, ip_network
 
 import pytest
 from hypothesis import given
@@ -220,3 +221,37 @@ def test_a_destination_enters_the_tunnel_only_if_allowed_and_asked_for(remote, i
         else:
             absurd = any(destination in dropped.network for dropped in plan.dropped)
             assert not (wanted and allowed) or absurd
+
+
+@given(st.lists(networks, min_size=1, max_size=12), st.lists(networks, max_size=12))
+def test_an_exclusion_counts_where_it_touches_what_is_included(include, exclude):
+    plan = make_plan(wishes(split_include=tuple(include), split_exclude=tuple(exclude)), TABLE)
+    absurd = {dropped.network for dropped in plan.dropped if "excluded" not in dropped.reason}
+    inside = [route.network for route in plan.routes if not route.throw]
+    asked = collapse_addresses(network for network in exclude if network not in absurd)
+    expected = [n for n in asked if n not in inside and any(n.overlaps(other) for other in inside)]
+    assert [route.network for route in plan.routes if route.throw] == expected
+
+
+def test_long_lists_do_not_take_long():
+    include = tuple(ip_network((0x0A000000 + 512 * number, 24)) for number in range(5_000))
+    exclude = tuple(ip_network((0x0A000100 + 512 * number, 25)) for number in range(5_000))
+    before = time.process_time()
+    plan = make_plan(wishes(split_include=include, split_exclude=exclude), TABLE)
+    assert time.process_time() - before < 5, "each of one list was compared with each of the other"
+    assert (len(included(plan)), thrown(plan)) == (5_000, [])
+
+
+@pytest.mark.parametrize(
+    ("mtu", "addresses", "enabled", "expected"),
+    [
+        (1279, ["10.9.0.2/24", "2001:db8::2/64"], True, (1280, True)),
+        (1280, ["10.9.0.2/24", "2001:db8::2/64"], True, (1280, False)),
+        (1279, ["10.9.0.2/24", "2001:db8::2/64"], False, (1279, False)),
+        (1279, ["10.9.0.2/24"], True, (1279, False)),
+    ],
+)
+def test_a_raised_mtu_is_told(mtu, addresses, enabled, expected):
+    asked = wishes(mtu=mtu, addresses=tuple(map(ip_interface, addresses)), ipv6_enabled=enabled)
+    plan = make_plan(asked, TABLE)
+    assert (plan.mtu, plan.mtu_raised) == expected

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from anyike.errors import HostSetupFailed
+from anyike.errors import HostSetupFailed, Unreachable
+from anyike.net import udp
 from anyike.net.udp import UdpChannel
 
 FAMILIES = pytest.mark.parametrize(
@@ -174,3 +175,43 @@ async def test_a_port_in_use_is_a_clear_error():
     with pytest.raises(HostSetupFailed, match=f"port {channel.local_port} cannot be opened: Address already in use"):
         await open_channel(socket.AF_INET, Recorder(), channel.local_port)
     channel.close()
+
+
+NO_FAMILY = pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+
+
+@NO_FAMILY
+async def test_a_kernel_without_the_family_leaves_the_gateway_unreachable_by_it(monkeypatch, number):
+    def refuse(family, kind):
+        raise OSError(number, "no such family")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(udp.socket, "socket", refuse)
+        with pytest.raises(Unreachable, match="IPv6 socket cannot be opened: no such family"):
+            udp._bound_socket(socket.AF_INET6, 0, 0)
+
+
+@NO_FAMILY
+async def test_a_family_without_addresses_leaves_the_gateway_unreachable_by_it(monkeypatch, number):
+    sockets = []
+
+    class Unbindable(socket.socket):
+        def bind(self, address):
+            sockets.append(self)
+            raise OSError(number, "no address")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(udp.socket, "socket", Unbindable)
+        with pytest.raises(Unreachable, match="IPv4 socket cannot be opened: no address"):
+            udp._bound_socket(socket.AF_INET, 0, 0)
+    assert [sock.fileno() for sock in sockets] == [-1], "closed"
+
+
+async def test_no_more_descriptors_is_a_fault_of_this_machine(monkeypatch):
+    def refuse(family, kind):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(udp.socket, "socket", refuse)
+        with pytest.raises(HostSetupFailed, match="Too many open files"):
+            udp._bound_socket(socket.AF_INET, 0, 0)

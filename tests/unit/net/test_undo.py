@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from ipaddress import ip_address, ip_interface
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from anyike.errors import AlreadyRunning, HostSetupFailed
 from anyike.net import host, undo
-from anyike.net.plan import TABLES
+from anyike.net.plan import TABLES, Wishes, make_plan
 from anyike.net.undo import Undone
 
 
@@ -186,3 +187,69 @@ def test_any_content_is_a_record_or_the_one_error(tmp_path, content):
     except HostSetupFailed:
         return
     assert record.table in TABLES
+
+
+PLAN = make_plan(
+    Wishes(
+        interface="anyike0",
+        addresses=(ip_interface("10.9.0.2/32"),),
+        remote_selectors=(),
+        outer_local=ip_address("192.0.2.1"),
+        gateway=ip_address("198.51.100.1"),
+        mtu=1400,
+    ),
+    TABLES[0],
+)
+
+
+def test_taking_back_removes_the_plan_and_then_the_journal(path, monkeypatch):
+    journal = undo.claim(path, "anyike0")
+    there = []
+    monkeypatch.setattr(host, "remove", lambda plan: there.append((plan, path.exists())))
+    undo.take_back(PLAN, journal)
+    assert there == [(PLAN, True)]
+    assert not path.exists()
+
+
+def test_taking_back_before_there_is_a_plan(path, monkeypatch):
+    journal = undo.claim(path, "anyike0")
+    monkeypatch.setattr(host, "remove", pytest.fail)
+    undo.take_back(None, journal)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("failure", [HostSetupFailed("no"), OSError("no"), KeyboardInterrupt("no")])
+def test_what_could_not_be_taken_back_stays_in_the_journal_for_the_cleanup(path, monkeypatch, removed, failure):
+    journal = undo.claim(path, "anyike0")
+
+    def fail(plan):
+        raise failure
+
+    monkeypatch.setattr(host, "remove", fail)
+    with pytest.raises(type(failure), match="no"):
+        undo.take_back(PLAN, journal)
+    journal.close()
+    assert path.exists()
+    assert undo.undo(path) is Undone.REPLAYED, "although this process lives"
+    assert removed == [journal.table]
+
+
+def test_a_journal_that_cannot_be_deleted_is_a_clear_error_and_not_kept_locked(path, monkeypatch, removed):
+    journal = undo.claim(path, "anyike0")
+
+    def refuse(self, missing_ok=False):
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "unlink", refuse)
+        with pytest.raises(HostSetupFailed, match="cannot be deleted: Operation not permitted"):
+            journal.close()
+        with pytest.raises(HostSetupFailed, match="cannot be deleted: Operation not permitted"):
+            undo.undo(path)
+    assert undo.undo(path) is Undone.REPLAYED
+
+
+def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(HostSetupFailed, match=r"cannot create .*run"):
+        undo.claim(tmp_path / "run" / "office.undo", "anyike0")
