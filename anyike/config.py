@@ -158,7 +158,7 @@ class Identity(Section):
     def _check_address(self) -> Identity:
         kind = _ADDRESS_TYPES.get(self.number)
         if kind is not None and not _is_address(self.value, (kind,)):
-            raise ValueError(f"the value must be an IPv{kind.version} address")
+            raise ValueError(f"the value must be an {kind.__name__.removesuffix('Address')} address")
         return self
 
 

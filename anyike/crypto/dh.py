@@ -32,7 +32,6 @@ GENERATOR = 2
 EXPONENT_BYTES = {2: 32, 5: 32, 14: 40, 15: 53, 16: 60}
 """Private exponent sizes: the larger estimate of RFC 3526 section 8, and 256 bits for the two weak groups."""
 ECP_CURVES: dict[int, ec.EllipticCurve] = {19: ec.SECP256R1(), 20: ec.SECP384R1(), 21: ec.SECP521R1()}
-SUPPORTED_GROUPS = frozenset({*MODP_PRIMES, *ECP_CURVES, CURVE25519})
 
 
 class InvalidKeyExchange(ProtocolError):

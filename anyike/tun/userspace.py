@@ -133,7 +133,9 @@ class UserspaceDataPath:
         if isinstance(sealed, DropReason):
             counters.drop(sealed)
             if sealed is DropReason.SEQUENCE_EXHAUSTED:
-                self._on_failure(TunnelEnded("The tunnel has sent as many packets as one key may protect. Connect again."))
+                self._on_failure(
+                    TunnelEnded("The tunnel has sent as many packets as one key may protect. Connect again.")
+                )
             return
         self._send(sealed, remote)
         counters.packets_out += 1

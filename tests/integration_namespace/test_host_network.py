@@ -350,9 +350,7 @@ def test_the_mtu_towards_a_link_local_gateway(network, tun):
     with inside(network.client):
         assert host.outer_mtu("fe80::fe%outer", DEFAULT_MARK) == 1500
         assert host.outer_mtu("fe80::fe%anyike0", DEFAULT_MARK) == 1300
-        with pytest.raises(
-            Unreachable, match=r"fe80::fe%nosuch0: there is no network interface nosuch0"
-        ):
+        with pytest.raises(Unreachable, match=r"fe80::fe%nosuch0: there is no network interface nosuch0"):
             host.outer_mtu("fe80::fe%nosuch0", DEFAULT_MARK)
 
 

@@ -32,9 +32,12 @@ async def connect(settings, profile, ui):
     from anyike.eap.form import Field, FieldType, Form
     from anyike.ui import Stage, TunnelSummary
     print(json.dumps([profile, settings.model_dump(mode="json")]), file=sys.stderr)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    sent = [signal.Signals[step] for step in os.environ["TEST_STEPS"].split() if step.startswith("SIG")]
+    for number in sent[:1]:
+        signal.raise_signal(number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
     ui.stage(Stage.RESOLVE, settings.gateway.host)
     for step in os.environ["TEST_STEPS"].split():
         match step:
@@ -44,10 +47,16 @@ async def connect(settings, profile, ui):
             case "established":
                 nothing = {"addresses": (), "mtu": 1, "ike_algorithms": "", "esp_algorithms": ""}
                 ui.established(TunnelSummary(interface="t0", gateway="g", **nothing))
+            case "descriptors":
+                Path(home, "descriptors").write_text(json.dumps([os.readlink(f"/proc/self/fd/{n}") for n in range(3)]))
             case "banner":
                 ui.notice("B\\u00e4nner \\u20ac")
             case "wait":
                 await stop.wait()
+            case "leave":
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    loop.remove_signal_handler(number)
+                signal.raise_signal(getattr(signal, os.environ["TEST_SIGNAL"]))
             case "refuse":
                 raise errors.GatewayRefused("no\\nbecause")
             case "crash":
@@ -211,6 +220,38 @@ class TestErrors:
         assert list((home / "run").iterdir()) == []
         assert not (home / "pid").exists()
 
+    @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+    @pytest.mark.parametrize("when", ["before the connection minds signals", "after it did"])
+    def test_a_signal_leaves_nothing_behind(self, home, when, number):
+        steps = number if when.startswith("before") else "leave"
+        done = run(
+            home, "connect", "a", "--pid-file", str(home / "pid"), steps=steps, variables={"TEST_SIGNAL": number}
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (ExitCode.INTERRUPTED, False)
+        assert list((home / "run").iterdir()) == []
+        assert not (home / "pid").exists()
+
+    def test_no_place_for_the_trace_of_a_fault(self, monkeypatch, capsys):
+        def crash(arguments) -> int:
+            raise ZeroDivisionError
+
+        def nowhere(*args: object, **kwargs: object) -> None:
+            raise FileNotFoundError(2, "No usable temporary directory found")
+
+        monkeypatch.setattr(cli, "_connect", crash)
+        monkeypatch.setattr("tempfile.NamedTemporaryFile", nowhere)
+        assert cli.main(["connect", "a"]) == ExitCode.INTERNAL
+        assert "cannot be written to a file (No usable temporary directory found)" in capsys.readouterr().err
+
+    def test_no_error_drives_the_terminal(self, home):
+        (home / "etc/work.toml").write_text('[gateway]\nhost = "a"\n"\\u001b[2J" = 1\n"\\u202e" = 2\n')
+        done = run(home, "connect", "work")
+        assert done.returncode == ExitCode.CONFIGURATION
+        assert '"\\u001b[2J"' in done.stderr
+        done = run(home, "connect", "-c", "a\x1b[2J.toml")
+        assert "there is no such file" in done.stderr
+        assert "\x1b" not in done.stderr
+
 
 class TestOutput:
     def test_stages_on_standard_output(self, home):
@@ -240,6 +281,25 @@ class TestOutput:
         os.close(writer)
         assert done.returncode == ExitCode.OK
         assert "Broken" not in done.stderr
+
+
+class TestClosedStandardFiles:
+    """`anyike ... <&- >&- 2>&-`: what is meant for the user must not end up in a file of ours."""
+
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+    def test_go_nowhere(self, home, closed):
+        script = f'exec "$0" "$@" {closed}'
+        done = subprocess.run(
+            ["/bin/sh", "-c", script, sys.executable, "-c", COMMAND, "connect", "a", "--pid-file", str(home / "pid")],
+            env=environment(home, "descriptors established banner"), check=False, capture_output=True, text=True,
+            timeout=WAIT, start_new_session=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert (done.returncode, "Traceback" in done.stderr) == (ExitCode.OK, False)
+        assert (">&-" in closed.split()) == (done.stdout == "")
+        places = json.loads((home / "descriptors").read_text())
+        assert [f"{standard}: {place}" for standard, place in enumerate(places) if str(home) in place] == []
+        numbers = {"<&-": 0, ">&-": 1, "2>&-": 2}
+        assert {places[numbers[one]] for one in closed.split()} == {"/dev/null"}
 
 
 class TestQuestions:
@@ -290,12 +350,12 @@ class TestBackground:
             assert os.readlink(f"/proc/{pid}/cwd") == "/"
 
     @pytest.mark.parametrize(
-        ("steps", "code"), [("refuse", ExitCode.REFUSED), ("crash", ExitCode.INTERNAL), ("", ExitCode.OK)]
+        ("steps", "code"), [("refuse", ExitCode.REFUSED), ("crash", ExitCode.INTERNAL), ("", ExitCode.INTERRUPTED)]
     )
     def test_what_happens_before_is_the_exit_status(self, home, steps, code):
         done = self.start(home, steps)
         assert done.returncode == code
-        assert done.stderr.count("anyike: ") == (code != ExitCode.OK)
+        assert done.stderr.count("anyike: ") == (code != ExitCode.INTERRUPTED)
         assert not (home / "pid").exists()
 
     def test_later_errors_go_to_the_system_log(self, home):
@@ -313,7 +373,7 @@ class TestBackground:
         )  # fmt: skip
         assert parent.stdout.readline() == "resolving         a\n"
         parent.send_signal(signal.SIGTERM)
-        assert parent.wait(WAIT) == ExitCode.OK
+        assert parent.wait(WAIT) == ExitCode.INTERRUPTED
         assert parent.stdout.read() == "logged off\n"
         parent.stdout.close()
         assert not (home / "pid").exists()
@@ -322,6 +382,19 @@ class TestBackground:
         status, shown = at_a_terminal(home, ["connect", "a", "-b", "-q"], "ask established")
         assert status == ExitCode.OK
         assert "hunter2" not in shown
+
+    @pytest.mark.namespace  # nobody but root may look into a process that protects its memory
+    def test_keeps_no_terminal_open(self, home):
+        status, _ = at_a_terminal(home, ["connect", "a", "-b", "--pid-file", str(home / "pid")], "ask established wait")
+        assert status == ExitCode.OK
+        pid = int((home / "pid").read_text())
+        try:
+            files = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        finally:
+            os.kill(pid, signal.SIGTERM)
+        assert [name for name in files if "tty" in name or "/pts/" in name] == []
+        assert "/dev/null" in files
+        wait_for(lambda: not (home / "pid").exists())
 
     def test_a_second_one_is_refused(self, home):
         self.start(home, "established wait")

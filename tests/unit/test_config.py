@@ -137,7 +137,7 @@ class TestFaults:
                 MINIMAL + "[device]\nmac_addresses = ['82-00']",
                 'device.mac_addresses[0] = "82-00": must be six hexadecimal bytes',
             ),
-            (MINIMAL + "idr = {type = 'ipv4', value = '::1'}", "the value must be an ipv4 address"),
+            (MINIMAL + "idr = {type = 'ipv4', value = '::1'}", "the value must be an IPv4 address"),
             (
                 MINIMAL + "idr = {type = 'dn', value = 'x'}",
                 'gateway.idr.type = "dn": must be one of anyconnect, key-id, fqdn',
@@ -265,3 +265,31 @@ def test_any_text_is_settings_or_a_configuration_error(text):
         assert isinstance(load(text), Settings)
     except ConfigurationError as error:
         assert "work.toml" in str(error)  # noqa: PT017  both outcomes are right
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "value", "data"),
+    [
+        ("ipv4", 1, "192.0.2.1", b"\xc0\x00\x02\x01"),
+        ("ipv6", 5, "2001:db8::1", b"\x20\x01\x0d\xb8" + bytes(11) + b"\x01"),
+    ],
+)
+def test_an_address_is_packed_however_its_type_is_written(name, number, value, data):
+    for kind in (f'"{name}"', number):
+        identity = load(f'[gateway]\nhost = "a"\n[ike]\nlocal_id = {{type = {kind}, value = "{value}"}}').ike.local_id
+        assert (identity.number, identity.data) == (number, data)
+        assert f"the value must be an IPv{name[-1]} address" in fault_of(
+            f'[gateway]\nhost = "a"\n[ike]\nlocal_id = {{type = {kind}, value = "no.address"}}'
+        )
+
+
+def test_keys_cannot_drive_the_terminal():
+    fault = fault_of('"\\u001b[2J" = 1\n[gateway]\nhost = "a"\n"\\u202e" = 1\n')
+    assert '"\\u001b[2J" is not a setting' in fault
+    assert 'gateway."\\u202e" is not a setting' in fault
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000])
+def test_numbers_beyond_all_bounds(number):
+    assert "a number" in fault_of(f'[gateway]\nhost = "a"\nport = {number}')
+    assert "too many digits" in fault_of(f'[gateway]\nhost = "a"\nport = {number}')

@@ -107,3 +107,20 @@ def test_without_the_right_to_write(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(MissingPrivilege, match="Run anyike as root"), profile_lock("work", tmp_path):
         pytest.fail("locked without the right")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o666])
+def test_nobody_else_may_open_and_so_lock_it(tmp_path, mode):
+    if mode != 0o600:
+        (tmp_path / "work.lock").touch()
+        (tmp_path / "work.lock").chmod(mode)
+    with profile_lock("work", tmp_path):
+        assert (tmp_path / "work.lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_of_somebody_else_is_refused_and_stays(tmp_path, monkeypatch):
+    (tmp_path / "work.lock").touch(0o666)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(HostSetupFailed, match="belongs to somebody else"), profile_lock("work", tmp_path):
+        pytest.fail("locked what is not ours")
+    assert (tmp_path / "work.lock").exists()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from anyike.errors import HostSetupFailed
+from anyike.errors import ExitCode, HostSetupFailed
 from anyike.process import pid_file
 
 HARDEN = """
@@ -20,6 +20,22 @@ def test_no_core_dumps():
     done = subprocess.run([sys.executable, "-c", HARDEN], capture_output=True, text=True, check=True)
     assert done.stdout == "(0, 0) 0\n"
     assert resource.getrlimit(resource.RLIMIT_CORE) is not None
+
+
+BACKGROUND = """
+import os, sys
+from anyike.process import run_in_background
+child = lambda detach: detach() or 0 if sys.argv[1] == "established" else int(sys.argv[1])
+os._exit(run_in_background(child))
+"""
+
+
+@pytest.mark.parametrize(
+    ("child", "code"), [("established", ExitCode.OK), ("0", ExitCode.INTERRUPTED), ("6", ExitCode.LOGIN_FAILED)]
+)
+def test_only_an_established_child_is_a_success(child, code):
+    done = subprocess.run([sys.executable, "-c", BACKGROUND, child], capture_output=True, check=False, timeout=20)
+    assert done.returncode == code
 
 
 class TestPidFile:
@@ -52,6 +68,12 @@ class TestPidFile:
             pid_file(tmp_path / "no" / "pid"),
         ):
             pytest.fail("there is no such directory")
+
+    def test_a_directory_in_its_place(self, tmp_path):
+        (tmp_path / "pid").mkdir()
+        with pytest.raises(HostSetupFailed, match="Is a directory"), pid_file(tmp_path / "pid"):
+            pytest.fail("that is a directory")
+        assert [path.name for path in tmp_path.iterdir()] == ["pid"]
 
     def test_not_wanted(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

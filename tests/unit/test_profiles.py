@@ -185,3 +185,10 @@ class TestAsRootForAnotherUser:
         os.chown(path, 1, 1)
         with pytest.raises(ConfigurationError, match="belongs to somebody else"):
             find_profile("work", None, system)
+
+    def test_a_file_named_by_c_too(self, profiles_of_nobody, system):
+        secret = write(profiles_of_nobody / "secret.toml", "root's", 0o600)
+        with pytest.raises(ConfigurationError, match="cannot be read: Permission denied"):
+            find_profile(None, secret, system)
+        os.chown(secret, NOBODY, NOBODY)
+        assert find_profile(None, secret, system).text == "root's"
