@@ -115,7 +115,10 @@ def _read(path: Path, user: InvokingUser) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigurationError(
+            f"{path}: cannot be read: {error.strerror}. Profiles outside {paths.SYSTEM_PROFILES} are read with the rights of the "
+            "user who called sudo"
+        ) from None
     if len(data) > MAX_PROFILE_BYTES:
         raise ConfigurationError(f"{path}: has more than {MAX_PROFILE_BYTES} bytes, which is no profile")
     try:
