@@ -114,6 +114,6 @@ def test_an_interrupt_while_nobody_answers(client: Client) -> None:
     before = client.state()
     process = client.start("--user", "ada", password="secret", gateway={"host": "198.51.100.1"})
     process.wait_for("IKE_SA_INIT       to 198.51.100.1")
-    assert process.end(signal.SIGINT, limit=5) == ExitCode.OK
+    assert process.end(signal.SIGINT, limit=5) == ExitCode.INTERRUPTED
     assert "interrupted" in process.output
     assert client.state() == before

@@ -102,7 +102,7 @@ def test_a_split_tunnel_takes_what_the_gateway_names(client: Client) -> None:
 
 
 def test_a_full_tunnel_takes_everything_but_the_gateway(rig: Rig, client: Client) -> None:
-    rig.configure(split_include=(), banner="")
+    rig.configure(split_include=(), banner="", login_banner="")
     process = client.up("--interface", "vpn0", "--mtu", "1300")
     assert "routes      0.0.0.0/0\n              ::/0\n" in process.output
     assert "MTU         1300\n" in process.output
