@@ -60,7 +60,7 @@ def test_an_interrupt_at_the_password_leaves_nothing(rig: Rig, client: Client) -
     process.wait_for("Password: ")
     assert not process.echoes
     process.write(INTERRUPT)
-    assert process.end() == ExitCode.OK
+    assert process.end() == ExitCode.INTERRUPTED
     assert process.echoes
     assert "interrupted" in process.output
     assert client.state() == before
