@@ -13,6 +13,7 @@ import signal
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,7 @@ class TestGateway:
         run(self.in_client("ping", "-q", "-n", "-c", "1", "-W", "2", address))
 
 
-class Client:
+class Client(ABC):
     """What both clients have in common."""
 
     def __init__(self, gateway: TestGateway) -> None:
@@ -139,11 +140,13 @@ class Client:
         finally:
             self._kill()
 
+    @abstractmethod
     def _connect(self) -> None:
-        raise NotImplementedError
+        """Start the client; return when its tunnel is up."""
 
+    @abstractmethod
     def _disconnect(self) -> None:
-        raise NotImplementedError
+        """End it as a user would."""
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._started

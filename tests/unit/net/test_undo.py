@@ -140,7 +140,10 @@ def test_two_tunnels_get_two_tables(path):
 def test_an_interrupted_write_is_no_obstacle(path):
     path.parent.mkdir()
     path.with_name(".office.undo.new").write_text("{")
-    undo.claim(path, "anyike0").close()
+    journal = undo.claim(path, "anyike0")
+    assert path.exists()
+    journal.close()
+    assert not path.exists()
 
 
 def test_a_symbolic_link_is_not_followed(path, tmp_path):
