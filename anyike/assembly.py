@@ -64,8 +64,13 @@ def ike_settings(settings: Settings, roots: Sequence[bytes], *, force_encapsulat
     )
 
 
-def trust_policy(settings: Settings) -> TrustPolicy:
-    """What the gateway is measured against; reads the trusted CAs. ConfigurationError."""
+def trusted_names(settings: Settings, host: str) -> tuple[str, ...]:
+    """The names of which the certificate of this host must hold one."""
+    return (settings.gateway.gateway_id or host,)
+
+
+def trust_policy(settings: Settings, host: str) -> TrustPolicy:
+    """What the gateway is measured against when it is this host; reads the trusted CAs. ConfigurationError."""
     gateway = settings.gateway
     if gateway.servercert:
         roots: tuple[bytes, ...] = ()
@@ -73,18 +78,18 @@ def trust_policy(settings: Settings) -> TrustPolicy:
         roots = load_roots(gateway.ca_file) if gateway.ca_file else load_system_roots()
     return TrustPolicy(
         roots=roots,
-        names=(gateway.gateway_id or gateway.host,),
+        names=trusted_names(settings, host),
         pins=gateway.servercert,
         allow_common_name=gateway.allow_common_name,
     )
 
 
-def login_settings(settings: Settings) -> LoginSettings:
-    """What the EAP method is told."""
+def login_settings(settings: Settings, host: str) -> LoginSettings:
+    """What the EAP method is told when the gateway is this host."""
     login, device = settings.login, settings.device
-    group = login.group or ""
+    group = login.user_group or login.group or ""
     if login.group_access == "url":
-        group = f"https://{settings.gateway.host}/{group}"
+        group = f"https://{host}/{group}"
     return LoginSettings(
         device=DeviceIdentity(
             computer_name=device.computer_name or socket.gethostname(),
@@ -99,7 +104,9 @@ def login_settings(settings: Settings) -> LoginSettings:
         username=login.user,
         group=login.group,
         version=login.client_version,
+        auth_methods=login.auth_methods,
         max_tries=login.tries,
+        accept_banner=login.accept_banner,
     )
 
 

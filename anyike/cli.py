@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyike import __version__
-from anyike.errors import AnyikeError, ExitCode
+from anyike.errors import AnyikeError, ConfigurationError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from anyike.config import Settings
     from anyike.config_file import Override
+    from anyike.login.form_entries import FormEntry
 
 _STANDARD_INPUT = 0
 
 _EPILOG = """\
-Passwords are never taken from the command line: they are asked for, or read by --passwd-on-stdin.
+Secrets are never taken from the command line: they are asked for, read by --passwd-on-stdin (one a line, in the order in which
+they are needed), or come from where a profile says (login.password_command and others).
 A profile is /etc/anyike/NAME.toml, then ~/.config/anyike/NAME.toml; it wins over a host of that name.
 """
 
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"anyike {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_connect(commands)
+    _add_import(commands)
     _add_cleanup(commands)
     return parser
 
@@ -83,8 +86,21 @@ def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("target", nargs="?", metavar="HOST|PROFILE", help="the gateway's name or address, or a profile's name")
     add("-c", "--config", type=Path, metavar="FILE", help="use this profile; a HOST beside it replaces the profile's")
     add("-u", "--user", metavar="NAME", help="log in as this user")
-    add("--passwd-on-stdin", action="store_true", help="read the password from standard input, one line")
+    add("--passwd-on-stdin", action="store_true", help="read secrets from standard input, one a line")
     add("--authgroup", metavar="GROUP", help="log in to this group")
+    add(
+        "-F",
+        "--form-entry",
+        action="append",
+        default=[],
+        metavar="FORM:FIELD=VALUE",
+        help="answer a field that is no secret; may be repeated",
+    )
+    add("--token-mode", choices=("totp", "hotp"), help="answer requests for one-time codes by a software token")
+    add("--token-secret", metavar="@FILE", help="the token's secret, from a file")
+    add("--certificate", metavar="FILE", help="the client's certificate: PEM, DER, PKCS#12, or a pkcs11: URI")
+    add("--sslkey", metavar="FILE", help="its private key, where that is not in the same place")
+    add("--csd-wrapper", metavar="PATH", help="program that runs a host scan (posture check)")
     add("--cafile", metavar="FILE", help="trust these CAs (PEM) and not the system's")
     add("--servercert", action="append", metavar="PIN", help="accept exactly this key: pin-sha256:...; may be repeated")
     add("-i", "--interface", metavar="NAME", help="name of the tunnel interface")
@@ -95,6 +111,17 @@ def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("-q", "--quiet", action="store_true", help="show only questions and errors")
     loudness.add_argument("-v", "--verbose", action="count", default=0, help="show more; twice for everything")
+
+
+def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "import",
+        help="make profiles of an AnyConnect XML profile",
+        description="Write a profile (TOML) for each host of an AnyConnect XML profile, and say what cannot be taken over.",
+    )
+    parser.set_defaults(action=_import)
+    parser.add_argument("file", type=Path, metavar="PROFILE.xml", help="the AnyConnect profile")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIRECTORY", help="where to (default: ~/.config/anyike)")
 
 
 def _add_cleanup(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -118,22 +145,28 @@ def _connect(arguments: argparse.Namespace) -> int:
     process.harden()
     logs.configure(_verbosity(arguments))
     settings = load_settings(profile.text, profile.source, profile.directory, _overrides(arguments, profile.host))
+    entries = _form_entries(arguments.form_entry)
     if not arguments.background:
-        return _run(arguments, profile.name, settings)
-    return process.run_in_background(lambda detach: _run_detachable(arguments, profile.name, settings, detach))
+        return _run(arguments, profile.name, settings, entries)
+    return process.run_in_background(lambda detach: _run_detachable(arguments, profile.name, settings, entries, detach))
 
 
 def _run(
-    arguments: argparse.Namespace, name: str, settings: Settings, leave_terminal: Callable[[], None] | None = None
+    arguments: argparse.Namespace,
+    name: str,
+    settings: Settings,
+    entries: Sequence[FormEntry],
+    leave_terminal: Callable[[], None] | None = None,
 ) -> int:
     """Connect; `leave_terminal` is called once the tunnel is up, when nothing is asked any more."""
     with _loading():
         import asyncio
 
         from anyike.client import connect
-        from anyike.form_filler import FormFiller
         from anyike.interruption import InterruptibleLoop, interruptible
         from anyike.lock import profile_lock
+        from anyike.login.secret_lines import SecretLines
+        from anyike.login_assembly import respondent
         from anyike.process import pid_file
         from anyike.prompt import open_console
         from anyike.terminal import Terminal
@@ -141,7 +174,6 @@ def _run(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a banner may hold what the locale cannot show
     console = None if arguments.non_inter else open_console()
-    filler = FormFiller(settings.login.user, console, _STANDARD_INPUT if arguments.passwd_on_stdin else None)
 
     def on_established() -> None:
         if leave_terminal is None:
@@ -150,13 +182,26 @@ def _run(
             console.close()
         leave_terminal()
 
-    ui = Terminal(filler, _verbosity(arguments), on_established)
+    ui = Terminal(_verbosity(arguments), on_established)
+    answers = respondent(
+        settings,
+        console=console,
+        entries=entries,
+        secret_lines=SecretLines(_STANDARD_INPUT) if arguments.passwd_on_stdin else None,
+        tell=ui.tell,
+    )
     own_pid_file = pid_file(arguments.pid_file and arguments.pid_file.absolute())
     with interruptible(), profile_lock(name), own_pid_file, asyncio.Runner(loop_factory=InterruptibleLoop) as runner:
-        return runner.run(connect(settings, name, ui))
+        return runner.run(connect(settings, name, ui, answers))
 
 
-def _run_detachable(arguments: argparse.Namespace, name: str, settings: Settings, detach: Callable[[], None]) -> int:
+def _run_detachable(
+    arguments: argparse.Namespace,
+    name: str,
+    settings: Settings,
+    entries: Sequence[FormEntry],
+    detach: Callable[[], None],
+) -> int:
     """Run; once detached, errors go to the system's log, since nobody sees standard error any more."""
     import logging
 
@@ -171,13 +216,40 @@ def _run_detachable(arguments: argparse.Namespace, name: str, settings: Settings
         detached = True
 
     try:
-        return _run(arguments, name, settings, leave_terminal)
+        return _run(arguments, name, settings, entries, leave_terminal)
     except Exception as error:
         if not detached:
             raise
         expected = isinstance(error, AnyikeError)
         logging.getLogger(__name__).error("%s: %s", name, error, exc_info=not expected)  # noqa: TRY400  no trace of those
         return error.exit_code if isinstance(error, AnyikeError) else ExitCode.INTERNAL
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from anyike import paths
+    from anyike.invoking_user import invoking_user, read_file, rights_of
+    from anyike.profile_import.files import write_profiles
+    from anyike.profile_import.profile import MAX_SIZE, import_profile
+    from anyike.text import printable
+
+    user = invoking_user()
+    try:
+        data = read_file(user, arguments.file, MAX_SIZE)
+    except OSError as error:
+        raise ConfigurationError(f"{arguments.file}: cannot be read: {error.strerror}") from None
+    imported = import_profile(data, str(arguments.file))
+    with rights_of(user):
+        directory = (arguments.output or user.home / paths.USER_PROFILES).absolute()
+        written = write_profiles(imported.hosts, directory)
+    for host, path in zip(imported.hosts, written, strict=True):
+        print(printable(f"{path}: {host.name} (anyike connect {host.profile_name})"))
+        for note in host.left_out:
+            print(printable(f"  not taken over: {note}"))
+    for note in imported.left_out:
+        print(printable(f"not taken over, for all hosts: {note}"))
+    for note in imported.refused:
+        print(printable(f"no profile: {note}"))
+    return ExitCode.OK
 
 
 def _cleanup(arguments: argparse.Namespace) -> int:
@@ -208,17 +280,46 @@ def _overrides(arguments: argparse.Namespace, host: str | None) -> dict[str, Ove
     """What the command line says about settings."""
     from anyike.config_file import Override
 
-    cafile = None if arguments.cafile is None else str(Path(arguments.cafile).absolute())
     given = {
         "gateway.host": ("HOST", host),
-        "gateway.ca_file": ("--cafile", cafile),
+        "gateway.ca_file": ("--cafile", _absolute(arguments.cafile)),
         "gateway.servercert": ("--servercert", arguments.servercert),
         "login.user": ("--user", arguments.user),
         "login.group": ("--authgroup", arguments.authgroup),
+        "token.mode": ("--token-mode", arguments.token_mode),
+        "token.secret_file": ("--token-secret", _absolute(_token_file(arguments.token_secret))),
+        "certificate.file": ("--certificate", _absolute(arguments.certificate)),
+        "certificate.key": ("--sslkey", _absolute(arguments.sslkey)),
+        "host_scan.wrapper": ("--csd-wrapper", _absolute(arguments.csd_wrapper)),
         "tunnel.interface": ("--interface", arguments.interface),
         "tunnel.mtu": ("--mtu", arguments.mtu),
     }
     return {key: Override(option, value) for key, (option, value) in given.items() if value is not None}
+
+
+def _absolute(file: str | None) -> str | None:
+    """A file that was named on the command line is where that was typed; a token is nowhere."""
+    return file if file is None or file.startswith("pkcs11:") else str(Path(file).absolute())
+
+
+def _token_file(secret: str | None) -> str | None:
+    if secret is None:
+        return None
+    if len(secret) < 2 or not secret.startswith("@"):
+        raise UsageError(
+            "--token-secret wants @FILE: a secret on the command line could be read by other users. token.secret_command and "
+            "token.secret_credential are other ways"
+        )
+    return secret[1:]
+
+
+def _form_entries(texts: Sequence[str]) -> list[FormEntry]:
+    from anyike.login.form_entries import parse_form_entry
+
+    try:
+        return [parse_form_entry(text, "--form-entry") for text in texts]
+    except ValueError as error:
+        raise UsageError(f"--form-entry: {error}") from None
 
 
 @contextmanager

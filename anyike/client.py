@@ -14,6 +14,8 @@ from typing import Any
 from anyike import assembly, paths
 from anyike.config import Settings
 from anyike.driver import Driver
+from anyike.eap.form import BANNER, Answers, Form, acceptance_of, is_accepted
+from anyike.eap.question import Answer, Question
 from anyike.eap_anyconnect.method import AnyConnectEap
 from anyike.errors import AnyikeError, ExitCode, HostSetupFailed, LoginFailed, Unreachable
 from anyike.esp.overhead import inner_mtu
@@ -22,21 +24,22 @@ from anyike.ikev2.connection import Connection
 from anyike.ikev2.events import (
     Address,
     ChildSpiNeeded,
-    CredentialsNeeded,
     Established,
     Event,
     GatewayProof,
     IkeSaInitDone,
     LoginAccepted,
+    LoginQuestion,
     Notice,
-    SignatureNeeded,
     Terminated,
 )
 from anyike.ikev2.settings import IkeSettings
+from anyike.login.respondent import Respondent
 from anyike.net.plan import Plan, Wishes, make_plan
 from anyike.net.resolve import Candidate, resolve
 from anyike.net.udp import UdpChannel
 from anyike.summary import summarize
+from anyike.text import printable
 from anyike.tun.userspace import UserspaceDataPath
 from anyike.ui import Stage, UserInterface
 
@@ -52,15 +55,17 @@ FIRST_ROUND_TRIES = 1
 """With several addresses each is first tried this briefly, so that a dead one (often IPv6) costs seconds, not a minute."""
 
 
-async def connect(settings: Settings, profile: str, ui: UserInterface) -> ExitCode:
+async def connect(settings: Settings, profile: str, ui: UserInterface, respondent: Respondent) -> ExitCode:
     """Bring the tunnel up and keep it until INT, TERM, HUP or the gateway ends it; everything is undone then.
+
+    `respondent` answers what the gateway asks.
 
     INTERRUPTED when the user ended it before the tunnel was up.
 
     Raises:
         AnyikeError: what ended it, other than the user.
     """
-    client = _Client(settings, profile, ui)
+    client = _Client(settings, profile, ui, respondent)
     running = asyncio.ensure_future(client.run())
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(client.fault)
@@ -98,17 +103,19 @@ def _show_vendor_id(vendor_id: bytes) -> str:
 
 
 class _Client:
-    def __init__(self, settings: Settings, profile: str, ui: UserInterface) -> None:
+    def __init__(self, settings: Settings, profile: str, ui: UserInterface, respondent: Respondent) -> None:
         self._settings = settings
         self._profile = profile
         self._ui = ui
+        self._respondent = respondent
         self._noticed: set[str] = set()
         self.was_up = False
         self._attempt: _Attempt | None = None
         self._asked = False
         self._failure: asyncio.Future[AnyikeError] = asyncio.get_running_loop().create_future()
         self._data_path = UserspaceDataPath(self._send_esp, self._fail, settings.tunnel.interface)
-        self._policy = assembly.trust_policy(settings)
+        self._host = settings.gateway.host
+        self._policy = assembly.trust_policy(settings, self._host)
 
     async def run(self) -> str:
         """Connect and stay; the reason of an end that the user wanted."""
@@ -121,8 +128,7 @@ class _Client:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._data_path.close)
             await self._data_path.open()
-            candidates = await self._resolve()
-            established = await self._log_in(ike, candidates, undo)
+            established = await self._reach(ike, undo)
             await self._set_up(established, undo)
             return await self._stay()
 
@@ -134,14 +140,33 @@ class _Client:
         self._attempt.driver.connection.close(self._attempt.driver.now)
         self._attempt.driver.pump()
 
-    async def _resolve(self) -> list[Candidate]:
-        host = self._settings.gateway.host
+    # --- login -----------------------------------------------------------------------------------------------------------
+
+    async def _reach(self, ike: IkeSettings, undo: AsyncExitStack) -> Established:
+        """Log in to the gateway, or to the first of its backup servers that can be reached."""
+        failures = []
+        hosts = (self._settings.gateway.host, *self._settings.gateway.backup_servers)
+        try:
+            for host in dict.fromkeys(hosts):
+                self._host = host
+                self._policy = replace(self._policy, names=assembly.trusted_names(self._settings, host))
+                try:
+                    return await self._log_in(ike, await self._resolve(host), undo)
+                except Unreachable as error:
+                    if self._asked:
+                        raise
+                    failures.append(str(error))
+                    if host != hosts[-1]:
+                        self._ui.warning(f"{error}; trying the next backup server")
+        finally:
+            await self._respondent.close()
+        raise Unreachable("; ".join(failures))
+
+    async def _resolve(self, host: str) -> list[Candidate]:
         self._ui.stage(Stage.RESOLVE, host)
         candidates = await resolve(host)
         self._ui.stage(Stage.RESOLVE, ", ".join(candidate.host for candidate in candidates))
         return candidates
-
-    # --- login -----------------------------------------------------------------------------------------------------------
 
     async def _log_in(self, ike: IkeSettings, candidates: list[Candidate], undo: AsyncExitStack) -> Established:
         """Try every address in turn; final are all failures but silence, and silence after the user answered."""
@@ -160,7 +185,7 @@ class _Client:
         raise Unreachable("; ".join(failures.values()))
 
     async def _try(self, ike: IkeSettings, candidate: Candidate, undo: AsyncExitStack) -> Established:
-        method = AnyConnectEap(assembly.login_settings(self._settings))
+        method = AnyConnectEap(assembly.login_settings(self._settings, self._host))
         driver = Driver(Connection(ike, method, os.urandom), ike.nat_port)
         driver.on_esp = self._data_path.receive_esp
         gateway = self._settings.gateway
@@ -207,14 +232,12 @@ class _Client:
                 connection.supply_child_spi(await self._data_path.allocate_spi(), now)
             case GatewayProof():
                 connection.supply_verdict(self._verdict(event), now)
-            case CredentialsNeeded():
-                await self._ask(attempt, event)
+            case LoginQuestion(question):
+                await self._ask(attempt, question)
             case Notice(text):
                 self._notice(text)
             case LoginAccepted():
                 self._ui.stage(Stage.LOGIN, "accepted")
-            case SignatureNeeded():
-                raise LoginFailed("the gateway wants a client certificate, which is not supported yet")
 
     def _verdict(self, proof: GatewayProof) -> AnyikeError | None:
         gateway = self._settings.gateway
@@ -232,28 +255,34 @@ class _Client:
         how = "by its pin" if certificate.verified_by == "pin" else f"issued by {certificate.issuer}"
         self._ui.stage(Stage.VERIFIED, f"{certificate.subject}, {how}, signed with {verified.signature}")
         self._ui.stage(Stage.LOGIN, "AnyConnect EAP")
+        self._respondent.meet(self._host, proof.chain[0])
         return None
 
-    async def _ask(self, attempt: _Attempt, question: CredentialsNeeded) -> None:
-        """The user may think for minutes: should the gateway end the attempt meanwhile, the question is taken back."""
+    async def _ask(self, attempt: _Attempt, question: Question) -> None:
         self._asked = True
-        filling = asyncio.ensure_future(self._ui.fill(question.form))
-        ended = asyncio.ensure_future(attempt.driver.ended.wait())
         try:
-            await asyncio.wait((filling, ended), return_when=asyncio.FIRST_COMPLETED)
-            if not filling.done():
-                return
-            answers = filling.result()
+            answer = await self._answer(attempt, question)
         except AnyikeError:
             attempt.driver.connection.close(attempt.driver.now)
             attempt.driver.pump()
             raise
+        if answer is not None:
+            if isinstance(question, Form) and question.id == BANNER:
+                self._noticed.add(question.message.strip())  # read, and not shown again by the configuration
+            attempt.driver.connection.supply_answer(answer, attempt.driver.now)
+
+    async def _answer(self, attempt: _Attempt, question: Question) -> Answer | None:
+        """The user may think for minutes: should the gateway end the attempt meanwhile, the question is taken back (None)."""
+        answering = asyncio.ensure_future(self._respondent.answer(question))
+        ended = asyncio.ensure_future(attempt.driver.ended.wait())
+        try:
+            await asyncio.wait((answering, ended), return_when=asyncio.FIRST_COMPLETED)
+            return answering.result() if answering.done() else None
         finally:
-            for task in (filling, ended):
+            for task in (answering, ended):
                 task.cancel()
                 with suppress(asyncio.CancelledError, AnyikeError):
                     await task
-        attempt.driver.connection.supply_answers(answers, attempt.driver.now)
 
     # --- tunnel ----------------------------------------------------------------------------------------------------------
 
@@ -265,6 +294,7 @@ class _Client:
         attempt = self._attempt
         assert attempt is not None
         undo.push_async_callback(self._log_off, attempt)
+        await self._have_banner_accepted(attempt, established.configuration.banner.strip())
         child, mark = established.child, self._settings.tunnel.mark
         await self._data_path.install(child, attempt.local, attempt.remote)
         await self._data_path.switch_outbound(child.outbound_spi)
@@ -292,9 +322,16 @@ class _Client:
         self.was_up = True
         self._ui.stage(Stage.TUNNEL, f"{plan.interface} is up")
         self._notice(configuration.banner)
-        self._ui.established(
-            summarize(self._settings.gateway.host, attempt.remote, attempt.algorithms, established, plan)
-        )
+        self._ui.established(summarize(self._host, attempt.remote, attempt.algorithms, established, plan))
+
+    async def _have_banner_accepted(self, attempt: _Attempt, banner: str) -> None:
+        """The configuration's banner, before anything of this machine changes; the login's own came through the method."""
+        if not banner or banner in self._noticed or not self._settings.login.accept_banner:
+            return
+        answer = await self._answer(attempt, acceptance_of(printable(banner)))
+        self._noticed.add(banner)
+        if isinstance(answer, Answers) and not is_accepted(answer):
+            raise LoginFailed("the gateway's banner was not accepted: logged off")
 
     def _mtu(self, established: Established, outer_mtu: int) -> int:
         """What fits the path; less where the gateway or the user says so."""

@@ -28,12 +28,14 @@ from anyike.ikev2.proposals import (
     parse_ike,
 )
 from anyike.ikev2.settings import Fragmentation
+from anyike.login.form_entries import parse_form_entry
 from anyike.net.plan import DEFAULT_MARK
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _MAC_ADDRESS = re.compile(r"[0-9a-fA-F]{2}([-:][0-9a-fA-F]{2}){5}")
 _MAX_HOST_NAME = 253
 _MAX_INTERFACE_BYTES = 15
+_MAX_CREDENTIAL = 255
 
 ID_TYPES = {"anyconnect": 201, "key-id": 11, "fqdn": 2, "user-fqdn": 3, "email": 3, "ipv4": 1, "ipv6": 5}
 """ID types (RFC 7296 3.5) by the names that a profile may use; AnyConnect's is of the private range."""
@@ -114,11 +116,29 @@ def _from_profile(value: Path, info: ValidationInfo) -> Path:
     return base / value
 
 
+def _file_or_token(value: str, info: ValidationInfo) -> str:
+    return value if value.startswith("pkcs11:") else str(_from_profile(Path(value), info))
+
+
+def _credential(value: str) -> str:
+    if not value or "/" in value or value in {".", ".."} or len(value) > _MAX_CREDENTIAL:
+        raise ValueError("must be the name of a credential, as in LoadCredential=NAME:...")
+    return value
+
+
+def _form_entry(value: str) -> str:
+    parse_form_entry(value, "login.form_entries")
+    return value
+
+
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 SecondsOrOff = Annotated[float, Field(ge=0, le=86_400)]
 File = Annotated[Path, Strict(False), AfterValidator(_from_profile)]
+FileOrToken = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_file_or_token)]
+Command = Annotated[tuple[Text, ...], Strict(False), Field(min_length=1, max_length=256)]
+CredentialName = Annotated[str, AfterValidator(_credential)]
 Host = Annotated[str, AfterValidator(_host)]
 Pins = Annotated[tuple[Annotated[str, AfterValidator(_pin)], ...], Strict(False)]
 MacAddresses = Annotated[tuple[Annotated[str, AfterValidator(_mac_address)], ...], Strict(False)]
@@ -166,6 +186,7 @@ class Gateway(Section):
     """Where the gateway is and how it proves itself."""
 
     host: Host
+    backup_servers: Annotated[tuple[Host, ...], Strict(False), Field(max_length=32)] = ()
     port: Port = 500
     nat_port: Port = 4500
     start_on_nat_port: bool = False
@@ -207,14 +228,75 @@ class Esp(Section):
     backend: Literal["auto", "tun"] = "auto"
 
 
+class Secret(Section):
+    """Where a secret comes from: a command's first line, the user's keyring (a service), or a credential of systemd."""
+
+    command: Command | None = None
+    keyring: Text | None = None
+    credential: CredentialName | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Secret:
+        if sum(source is not None for source in (self.command, self.keyring, self.credential)) != 1:
+            raise ValueError("must name exactly one source: command, keyring or credential")
+        return self
+
+
 class Login(Section):
-    """Who logs in. There is no password here: it is asked for, or comes by --passwd-on-stdin."""
+    """Who logs in, and where answers come from. No password is ever here, only ways to one."""
 
     user: Text | None = None
     group: Text | None = None
+    user_group: Text | None = None
     group_access: Literal["name", "url"] = "name"
     tries: Annotated[int, Field(ge=1, le=10)] = 3
+    accept_banner: bool = False
     client_version: Text = "4.9.01095"
+    auth_methods: Annotated[tuple[Text, ...], Strict(False)] = ("multiple-cert", "single-sign-on", "single-sign-on-v2")
+    form_entries: Annotated[tuple[Annotated[str, AfterValidator(_form_entry)], ...], Strict(False)] = ()
+    password_command: Command | None = None
+    password_keyring: Text | None = None
+    password_credential: CredentialName | None = None
+    secrets: dict[Text, Secret] = Field(default_factory=dict)
+    run_as: Text | None = None
+
+
+class Token(Section):
+    """The one-time codes of a software token; the secret comes from a file, a command or a credential only."""
+
+    mode: Literal["totp", "hotp"] | None = None
+    secret_file: File | None = None
+    secret_command: Command | None = None
+    secret_credential: CredentialName | None = None
+    field: Text | None = None
+
+
+class Certificate(Section):
+    """The client's certificates: files (PEM, DER, PKCS#12) or the pkcs11: URI of a token."""
+
+    file: FileOrToken | None = None
+    key: FileOrToken | None = None
+    pass_phrase_command: Command | None = None
+    pass_phrase_credential: CredentialName | None = None
+    user_file: FileOrToken | None = None
+    user_key: FileOrToken | None = None
+    expiry_warning: Annotated[int, Field(ge=0, le=365)] = 30
+
+
+class HostScan(Section):
+    """What answers a gateway that wants this machine inspected."""
+
+    wrapper: File | None = None
+    timeout: Seconds = 120.0
+
+
+class SignOn(Section):
+    """How a single sign-on in a browser is done."""
+
+    browser: Literal["auto", "chromium", "print"] = "auto"
+    chromium: File | None = None
+    chromium_arguments: Annotated[tuple[Text, ...], Strict(False), Field(max_length=64)] = ()
+    timeout: Seconds = 300.0
 
 
 class Device(Section):
@@ -245,5 +327,9 @@ class Settings(Section):
     ike: Ike = Ike()
     esp: Esp = Esp()
     login: Login = Login()
+    token: Token = Token()
+    certificate: Certificate = Certificate()
+    host_scan: HostScan = HostScan()
+    sign_on: SignOn = SignOn()
     device: Device = Device()
     tunnel: Tunnel = Tunnel()

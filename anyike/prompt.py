@@ -57,36 +57,52 @@ def open_console() -> Console | None:
     return Console(descriptor, descriptor)
 
 
-async def read_line(descriptor: int) -> str:
-    """The next line, without its end; whatever came with it is lost.
+class LineReader:
+    """Lines from a descriptor; of several that arrive at once, the later ones wait here."""
 
-    Raises:
-        EOFError: there is none, or the terminal is gone.
-        ValueError: it is no UTF-8, or too long.
-    """
-    received = bytearray()
-    while b"\n" not in received:
-        await _readable(descriptor)
-        try:
-            chunk = os.read(descriptor, _CHUNK)
-        except OSError:
-            raise EOFError from None
-        if not chunk and not received:
-            raise EOFError
-        if not chunk:
-            break
-        received += chunk
-        if len(received) > MAX_LINE_BYTES:
-            raise ValueError(f"the line has more than {MAX_LINE_BYTES} bytes")
-    return received.split(b"\n", 1)[0].removesuffix(b"\r").decode()
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._received = bytearray()
+
+    async def read_line(self) -> str:
+        """The next line, without its end.
+
+        Raises:
+            EOFError: there is none, or the terminal is gone.
+            ValueError: it is no UTF-8, or too long.
+        """
+        while b"\n" not in self._received:
+            await _readable(self._descriptor)
+            try:
+                chunk = os.read(self._descriptor, _CHUNK)
+            except OSError:
+                raise EOFError from None
+            if not chunk and not self._received:
+                raise EOFError
+            if not chunk:
+                break
+            self._received += chunk
+            if len(self._received) > MAX_LINE_BYTES:
+                raise ValueError(f"the line has more than {MAX_LINE_BYTES} bytes")
+        line, _, self._received = self._received.partition(b"\n")
+        return line.removesuffix(b"\r").decode()
+
+    async def read_secret_line(self) -> str:
+        """The same, without echo should it be a terminal after all."""
+        if not os.isatty(self._descriptor):
+            return await self.read_line()
+        with _echo_off(self._descriptor):
+            return await self.read_line()
+
+
+async def read_line(descriptor: int) -> str:
+    """The next line; whatever came with it is lost, which a terminal's next line never does."""
+    return await LineReader(descriptor).read_line()
 
 
 async def read_secret_line(descriptor: int) -> str:
     """The same, without echo should it be a terminal after all."""
-    if not os.isatty(descriptor):
-        return await read_line(descriptor)
-    with _echo_off(descriptor):
-        return await read_line(descriptor)
+    return await LineReader(descriptor).read_secret_line()
 
 
 async def _readable(descriptor: int) -> None:
@@ -94,8 +110,8 @@ async def _readable(descriptor: int) -> None:
     ready = asyncio.Event()
     try:
         loop.add_reader(descriptor, ready.set)
-    except PermissionError:
-        return  # a regular file, which epoll refuses because it never makes anybody wait
+    except OSError:
+        return  # a regular file, which epoll refuses because it never makes anybody wait; or closed, as the reader will see
     try:
         await ready.wait()
     finally:

@@ -1,4 +1,4 @@
-"""The user interface of a terminal: what happens on standard output, questions on the terminal itself."""
+"""The user interface of a terminal: what happens, on standard output."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TextIO
 
-from anyike.eap.form import Answers, Form
-from anyike.form_filler import FormFiller
 from anyike.text import printable, printable_line
 from anyike.ui import Stage, TunnelSummary
 
@@ -25,7 +23,6 @@ class Terminal:
     """A `UserInterface` for people and for scripts.
 
     Args:
-        filler: answers the gateway's forms.
         verbosity: -1 shows nothing but questions and errors, 1 adds times and long lists.
         on_established: called when the tunnel is up and that was shown.
         output: where it happens; None is standard output.
@@ -33,12 +30,10 @@ class Terminal:
 
     def __init__(
         self,
-        filler: FormFiller,
         verbosity: int = 0,
         on_established: Callable[[], None] = lambda: None,
         output: TextIO | None = None,
     ) -> None:
-        self._filler = filler
         self._verbosity = verbosity
         self._on_established = on_established
         self._output = sys.stdout if output is None else output
@@ -54,13 +49,13 @@ class Terminal:
         """The gateway's words, set apart."""
         self._show("\n".join(f"  | {line}" for line in printable(text).strip("\n").split("\n")))
 
+    def tell(self, text: str) -> None:
+        """What the user has to know or do now: shown even where little is."""
+        self._print(printable(text))
+
     def warning(self, text: str) -> None:
         """One line."""
         self._show(self._styled(f"warning: {printable_line(text)}", _YELLOW))
-
-    async def fill(self, form: Form) -> Answers:
-        """Ask what is not known. LoginFailed."""
-        return await self._filler.fill(form)
 
     def established(self, summary: TunnelSummary) -> None:
         """The table of what came of it."""
@@ -95,8 +90,10 @@ class Terminal:
         return f"{style}{text}{_PLAIN}" if self._colour else text
 
     def _show(self, text: str) -> None:
-        if self._verbosity < 0:
-            return
+        if self._verbosity >= 0:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
         try:
             print(text, file=self._output, flush=True)
         except OSError:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from anyike.crypto.x509 import parse_certificates
 from anyike.errors import ConfigurationError
-from anyike.trusted_file import invoking_uid, read_trusted
+from anyike.invoking_user import invoking_uid
+from anyike.trusted_file import read_trusted
 
 SYSTEM_BUNDLES = (
     Path("/etc/ssl/certs/ca-certificates.crt"),

@@ -9,12 +9,6 @@ from pathlib import Path
 from anyike.errors import ConfigurationError
 
 
-def invoking_uid() -> int:
-    """The number of the user who called us, looked through sudo."""
-    sudo_uid = os.environ.get("SUDO_UID", "")
-    return int(sudo_uid) if os.geteuid() == 0 and sudo_uid.isascii() and sudo_uid.isdecimal() else os.getuid()
-
-
 def read_trusted(path: Path, owner: int, limit: int) -> bytes:
     """The content of a regular file of root's or the owner's, to which nobody else may write. Links are followed.
 

@@ -1,12 +1,10 @@
-"""What a connection needs of a user interface: it shows what happens and asks what is not known."""
+"""What a connection needs of a user interface: it shows what happens. Who answers questions is `login.respondent`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
-
-from anyike.eap.form import Answers, Form
 
 
 class Stage(StrEnum):
@@ -40,7 +38,7 @@ class TunnelSummary:
 
 
 class UserInterface(Protocol):
-    """Everything here but `fill` returns at once. Implementations make foreign text harmless themselves (`printable`)."""
+    """Everything here returns at once. Implementations make foreign text harmless themselves (`printable`)."""
 
     def stage(self, stage: Stage, detail: str) -> None:
         """A step begins or is done, and what came of it in a few words."""
@@ -50,13 +48,6 @@ class UserInterface(Protocol):
 
     def warning(self, text: str) -> None:
         """Something that works but should not stay as it is."""
-
-    async def fill(self, form: Form) -> Answers:
-        """Ask the user; answers every field of the form. Can be cancelled.
-
-        Raises:
-            LoginFailed: an answer cannot be had; says which, and how to give it.
-        """
 
     def established(self, summary: TunnelSummary) -> None:
         """The tunnel carries traffic."""

@@ -47,6 +47,23 @@ class Form:
     fields: tuple[Field, ...] = ()
 
 
+BANNER = "banner"
+"""The id of the form that asks whether a gateway's banner is accepted."""
+_ACCEPT = "accept"
+
+
+def acceptance_of(banner: str) -> Form:
+    """The question whether the user accepts a banner."""
+    options = (Option(_ACCEPT, "Accept"), Option("decline", "Decline"))
+    field = Field(_ACCEPT, FieldType.SELECT, "Accept and go on?", options=options)
+    return Form(BANNER, message=banner, fields=(field,))
+
+
+def is_accepted(answers: Answers) -> bool:
+    """Whether the answer to `acceptance_of` is yes."""
+    return answers.values.get(_ACCEPT) == _ACCEPT
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Field name to value. Never printed: it holds passwords."""

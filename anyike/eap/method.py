@@ -1,7 +1,7 @@
 """What an EAP method offers to the IKE SA that carries it.
 
 A method is pure. It is given packets and answers and returns one `Step` each time; what it cannot know itself (the user's
-password, a signature by a private key) leaves as a question step and comes back by `supply_*`.
+password, a signature by a private key) leaves as a question and comes back by `answer`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from anyike.eap.form import Answers, Form
+from anyike.eap.question import Answer, Question
 from anyike.errors import AnyikeError
 
 
@@ -33,17 +33,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Show this form and come back with `supply_answers`."""
+    """Have somebody answer this and come back with `answer`."""
 
-    form: Form
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """Sign `octets` with the client's key, hash `hash_name`, and come back with `supply_signature`."""
-
-    octets: bytes = field(repr=False)
-    hash_name: str
+    question: Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +52,7 @@ class Failed:
     error: AnyikeError
 
 
-Step = Send | Ask | Sign | Succeeded | Failed
+Step = Send | Ask | Succeeded | Failed
 
 
 class EapMethod(Protocol):
@@ -76,11 +68,8 @@ class EapMethod(Protocol):
     def process(self, identifier: int, type_data: bytes, context: EapContext) -> Step:
         """Handle a Request of this type; `type_data` is what follows the type. Never Succeeded."""
 
-    def supply_answers(self, answers: Answers) -> Step:
-        """The user's answers to the last `Ask`."""
-
-    def supply_signature(self, signature: bytes) -> Step:
-        """The signature that the last `Sign` asked for."""
+    def answer(self, answer: Answer) -> Step:
+        """The answer to the last `Ask`, of the kind that its question wants."""
 
     def succeed(self) -> Step:
         """EAP-Success came: Succeeded, or Failed when the method had not come to its end."""

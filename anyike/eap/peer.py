@@ -21,6 +21,7 @@ from anyike.eap.packet import (
     Code,
     EapPacket,
 )
+from anyike.eap.question import Answer
 from anyike.errors import AnyikeError, GatewayRefused, LoginFailed, ProtocolError
 from anyike.text import printable
 from anyike.wire import DecodeError
@@ -70,19 +71,15 @@ class EapPeer:
             case _:
                 return self._finish(packet)
 
-    def supply_answers(self, answers: Answers) -> Step:
-        """The user's answers to the last `Ask`."""
+    def answer(self, answer: Answer) -> Step:
+        """The answer to the last `Ask`."""
         if self._identity_identifier is None:
-            return self._remember(self._method.supply_answers(answers))
+            return self._remember(self._method.answer(answer))
         identifier, self._identity_identifier = self._identity_identifier, None
-        name = answers.values.get("username", "")
+        name = answer.values.get("username", "") if isinstance(answer, Answers) else ""
         if not name:
             return self._remember(Failed(LoginFailed("The gateway asks for a user name and none was given (--user).")))
         return self._remember(_respond(identifier, TYPE_IDENTITY, name.encode()))
-
-    def supply_signature(self, signature: bytes) -> Step:
-        """The signature that the last `Sign` asked for."""
-        return self._remember(self._method.supply_signature(signature))
 
     def fail(self) -> AnyikeError:
         """Why the login failed, when EAP-Failure came or the gateway ended IKE_AUTH instead."""

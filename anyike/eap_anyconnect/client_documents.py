@@ -6,6 +6,7 @@ newline. lxml writes each child; they are joined as bytes because the gateway's 
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 
 from lxml import etree
@@ -50,6 +51,32 @@ def auth_reply(
         body.append(_element("group-select", group_select))
     if host_scan_token is not None:
         body.append(_element("host-scan-token", host_scan_token))
+    return _document("auth-reply", settings, body)
+
+
+def second_certificate_reply(
+    settings: LoginSettings,
+    *,
+    opaque: bytes = b"",
+    session_id: str = "",
+    session_token: str = "",
+    certificates: bytes,
+    signature: bytes,
+    hash_name: str,
+) -> bytes:
+    """The answer to multiple-client-cert-request, as known from the same dialect over TLS.
+
+    `certificates` are the user's as a PKCS#7 SignedData, `signature` theirs over the gateway's document; the first
+    certificate ("1M", the machine's) was proven before.
+    """
+    auth = etree.Element("auth")
+    machine = etree.SubElement(auth, "client-cert-chain", {"cert-store": "1M"})
+    etree.SubElement(machine, "client-cert-sent-via-protocol")
+    user = etree.SubElement(auth, "client-cert-chain", {"cert-store": "1U"})
+    etree.SubElement(user, "client-cert", {"cert-format": "pkcs7"}).text = b64encode(certificates).decode()
+    proof = etree.SubElement(user, "client-cert-auth-signature", {"hash-algorithm-chosen": hash_name})
+    proof.text = b64encode(signature).decode()
+    body = [_element("session-id", session_id), _element("session-token", session_token), opaque, _serialize(auth)]
     return _document("auth-reply", settings, body)
 
 

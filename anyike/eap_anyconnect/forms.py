@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 GROUP_FIELD = "group_list"
 
+_SIGN_ON = "sso"
 _BUTTONS = frozenset({"submit", "reset"})
 _INPUT_TYPES = {"text": FieldType.TEXT, "password": FieldType.PASSWORD, "hidden": FieldType.HIDDEN}
 _SENT_AS_PASSWORD = frozenset({"answer", "whichpin", "new_password"})
@@ -66,9 +67,7 @@ def _read_field(element: etree._Element) -> Iterable[Field]:
         yield _read_select(element, Field(name, FieldType.SELECT, label, second_factor=second_factor))
     elif kind in _INPUT_TYPES:
         yield Field(name, _INPUT_TYPES[kind], label, element.get("value", ""), second_factor=second_factor)
-    elif kind == "sso":
-        raise LoginFailed("The gateway wants a single sign-on in a web browser, which anyike does not speak yet.")
-    else:
+    elif kind != _SIGN_ON:
         raise LoginFailed(
             f"The gateway's login form has a field of the unknown type {printable_line(kind)!r} ({label})."
         )
@@ -86,6 +85,20 @@ def _read_select(element: etree._Element, field: Field) -> Field:
     if not options:
         raise LoginFailed(f"The gateway's login form wants a choice and offers none ({field.label}).")
     return replace(field, options=tuple(options), value=options[0].value if selected is None else selected)
+
+
+def sign_on_field(auth: etree._Element, *, wanted: bool) -> str:
+    """The name of the field that takes the token of a single sign-on, "" when there is none.
+
+    LoginFailed when a token is `wanted` and has no field, or the other way round: then nobody knows what to do.
+    """
+    names = [element.get("name", "") for element in auth.iterfind("form/input") if element.get("type") == _SIGN_ON]
+    if len(names) != wanted:
+        raise LoginFailed(
+            f"The gateway's single sign-on cannot be understood: its form has {len(names)} fields for the token and "
+            f"{'a' if wanted else 'no'} page to log in at."
+        )
+    return names[0] if names else ""
 
 
 def group_field(form: Form) -> Field | None:

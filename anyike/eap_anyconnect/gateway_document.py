@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -11,18 +12,24 @@ from anyike.eap_anyconnect.xml_reader import Child, XmlDocument, read_xml
 from anyike.text import printable
 from anyike.wire import DecodeError
 
+logger = logging.getLogger(__name__)
+
 # Implementation: what a log line or an error may quote of a document's names (observed: 6 names of 20 characters).
 MAX_NAMES = 20
 MAX_NAME = 80
 
+_MAX_PORT = 0xFFFF
+_PORT_DIGITS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayDocument:
-    """One `<config-auth>`; `opaque` is the exact bytes of `<opaque is-for="sg">`, None when there is none."""
+    """One `<config-auth>`; `data` is all of it, `opaque` the exact bytes of `<opaque is-for="sg">`, None when there is none."""
 
     type: str
     root: etree._Element = field(repr=False)
     opaque: bytes | None = field(repr=False)
+    data: bytes = field(repr=False)
 
     def find(self, path: str) -> etree._Element | None:
         """The first element at `path` below the root."""
@@ -44,7 +51,7 @@ def read_document(data: bytes) -> GatewayDocument:
     kind = document.root.get("type")
     if document.root.tag != "config-auth" or not kind:
         raise DecodeError("XML: the root is not <config-auth> with a type")
-    return GatewayDocument(printable(kind[:MAX_NAME]), document.root, _opaque(document))
+    return GatewayDocument(printable(kind[:MAX_NAME]), document.root, _opaque(document), data)
 
 
 def message_text(element: etree._Element | None) -> str:
@@ -60,6 +67,15 @@ def message_text(element: etree._Element | None) -> str:
 def shown_text(element: etree._Element | None) -> str:
     """The text of a `<title>` or `<banner>`, safe to show."""
     return "" if element is None else printable(_inner_text(element)).strip()
+
+
+def port(text: str) -> int | None:
+    """The number of a TCP port; None when the text is none."""
+    if text.isascii() and text.isdecimal() and len(text) <= _PORT_DIGITS and 0 < int(text) <= _MAX_PORT:
+        return int(text)
+    if text:
+        logger.warning("ignored the gateway's csport %r", text[:MAX_NAME])
+    return None
 
 
 def _inner_text(element: etree._Element) -> str:

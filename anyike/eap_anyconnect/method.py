@@ -1,35 +1,49 @@
-"""AnyConnect EAP as an EapMethod: the login dialogue (AnyConnect-EAP notes, sections 4 and 5).
+"""AnyConnect EAP as an EapMethod: the login dialogue (AnyConnect-EAP notes, sections 4 to 6).
 
 ::
 
     gateway   hello      auth-request            complete
     client        init               auth-reply           ack
 
-What `init` may be sent for again: another group (`<group-select>`), or no certificate (`<client-cert-fail/>`).
-The method makes no key (section 3).
+What `init` may be sent for again: another group (`<group-select>`), a certificate's proof in front of it, or no certificate
+(`<client-cert-fail/>`). One auth-request may demand several things; they are asked for one after the other, and one reply
+holds what came of it. The method makes no key (section 3).
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from typing import Any
 
-from anyike.eap.form import Answers, Field, FieldType, Form
+from anyike.eap.form import Answers, Field, FieldType, Form, acceptance_of, is_accepted
 from anyike.eap.method import Ask, EapContext, Failed, Send, Step, Succeeded
 from anyike.eap.packet import Code, EapPacket
+from anyike.eap.question import (
+    Answer,
+    CertificateProof,
+    CertificateUse,
+    HostScanDone,
+    NoCertificate,
+    ProofRequest,
+    Question,
+    SignOnToken,
+)
 from anyike.eap_anyconnect import client_documents
+from anyike.eap_anyconnect.auth_request import AuthRequest, read_auth_request, read_error
+from anyike.eap_anyconnect.certificate_tlvs import certificate_tlvs, signed_data
 from anyike.eap_anyconnect.forms import (
     GROUP_FIELD,
     choose_option,
     complete_answers,
     group_field,
-    read_form,
     repeat_differs,
     reply_elements,
 )
-from anyike.eap_anyconnect.gateway_document import GatewayDocument, message_text, read_document, shown_text
+from anyike.eap_anyconnect.gateway_document import GatewayDocument, message_text, read_document
 from anyike.eap_anyconnect.session import Session, read_session
 from anyike.eap_anyconnect.settings import LoginSettings
 from anyike.eap_anyconnect.tlv import METHOD_TYPE, Tlv, TlvType, document_of, encode_tlvs
@@ -38,15 +52,6 @@ from anyike.text import printable_line
 from anyike.wire import DecodeError
 
 logger = logging.getLogger(__name__)
-
-# Where it stands in the document, and what it is to the user: demands of a gateway that end the login.
-_UNSUPPORTED_DEMANDS = {
-    "host-scan": "a host scan (posture check) of this machine",
-    "auth/host-scan": "a host scan (posture check) of this machine",
-    "multiple-client-cert-request": "several client certificates",
-    "sso-v2-login": "a single sign-on in a web browser",
-    "auth/sso-v2-login": "a single sign-on in a web browser",
-}
 
 
 class _Stage(Enum):
@@ -57,13 +62,19 @@ class _Stage(Enum):
     DONE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What the user was asked: the choice of a group, or else everything of the form."""
+@dataclass(slots=True)
+class _Turn:
+    """One auth-request while it is being answered: what it demands, and what of that has been had."""
 
     identifier: int
-    form: Form
-    groups: Field | None
+    context: EapContext
+    request: AuthRequest
+    form: Form | None
+    group: str | None = None
+    scanned: bool = False
+    accepted: bool = False
+    token: str | None = field(default=None, repr=False)
+    values: dict[str, str] | None = field(default=None, repr=False)
 
 
 class AnyConnectEap:
@@ -73,13 +84,13 @@ class AnyConnectEap:
         self.session: Session | None = None
         self._settings = settings
         self._stage = _Stage.HELLO
-        self._question: _Question | None = None
+        self._go_on: Callable[[Answer], Step] | None = None
         self._opaque = b""
         self._session_id = ""
         self._session_token = ""
         self._group = settings.group
         self._restarted_for: str | None = None
-        self._certificate_refused = False
+        self._certificate_done: str | None = None
         self._rejections = 0
         self._mismatches = 0
         self._last_error = ""
@@ -95,33 +106,26 @@ class AnyConnectEap:
         """The user name of the settings."""
         return self._settings.username
 
-    def process(self, identifier: int, type_data: bytes, context: EapContext) -> Step:  # noqa: ARG002  only a certificate needs it
-        """Answer one Request with init, auth-reply or ack, or ask the user."""
+    def process(self, identifier: int, type_data: bytes, context: EapContext) -> Step:
+        """Answer one Request with init, auth-reply or ack, or ask."""
         try:
             document = read_document(document_of(type_data))
             logger.debug("gateway document %s: %s", document.type, document.child_names())
-            return self._answer(identifier, document)
+            return self._receive(identifier, document, context)
         except DecodeError as error:
             return Failed(ProtocolError(f"The gateway sent a login message that cannot be read: {error}"))
         except AnyikeError as error:
             return Failed(error)
 
-    def supply_answers(self, answers: Answers) -> Step:
-        """Send the answers to the last form, or go on with the chosen group."""
-        question, self._question = self._question, None
-        if question is None:
-            return Failed(AnyikeError("Answers were supplied to a login that asks nothing."))
+    def answer(self, answer: Answer) -> Step:
+        """Go on with the answer to the last question."""
+        go_on, self._go_on = self._go_on, None
+        if go_on is None:
+            return Failed(AnyikeError("An answer was supplied to a login that asks nothing."))
         try:
-            if question.groups is not None:
-                chosen = self._offered(question.groups, answers.values.get(GROUP_FIELD, ""))
-                return self._enter_group(question.identifier, question.form, question.groups, chosen)
-            return self._reply(question, answers)
+            return go_on(answer)
         except AnyikeError as error:
             return Failed(error)
-
-    def supply_signature(self, signature: bytes) -> Step:  # noqa: ARG002  nothing is ever signed without a certificate
-        """Fail: this login asks for no signature."""
-        return Failed(AnyikeError("A signature was supplied to a login that asked for none."))
 
     def succeed(self) -> Step:
         """Succeeded without a key, once `complete` has come."""
@@ -135,6 +139,11 @@ class AnyConnectEap:
             return LoginFailed(f"The gateway rejected the login: {self._last_error}")
         if self._stage is _Stage.HELLO:
             return LoginFailed("The gateway ended the login (EAP-Failure) before it asked for anything.")
+        if self._certificate_done:
+            return LoginFailed(
+                "The gateway rejected the login and gave no reason, after a request for a client certificate "
+                f"({self._certificate_done})."
+            )
         return LoginFailed("The gateway rejected the login and gave no reason. Check user name, password and group.")
 
     def take_notices(self) -> tuple[str, ...]:
@@ -142,48 +151,40 @@ class AnyConnectEap:
         notices, self._notices = tuple(self._notices), []
         return notices
 
-    def _answer(self, identifier: int, document: GatewayDocument) -> Step:
+    # --- what the gateway says -------------------------------------------------------------------------------------------
+
+    def _receive(self, identifier: int, document: GatewayDocument, context: EapContext) -> Step:
         match self._stage, document.type:
             case _Stage.HELLO, "hello":
                 self._stage = _Stage.LOGIN
                 return self._init(identifier)
             case _Stage.LOGIN, "auth-request":
-                return self._answer_request(identifier, document)
+                return self._receive_request(identifier, document, context)
             case _Stage.LOGIN, "complete":
                 return self._complete(identifier, document)
         raise ProtocolError(f"The gateway sent {document.type!r}, which has no place at this point of the login.")
 
-    def _answer_request(self, identifier: int, document: GatewayDocument) -> Step:
+    def _receive_request(self, identifier: int, document: GatewayDocument, context: EapContext) -> Step:
         self._remember(document)
-        self._notice(shown_text(document.find("auth/banner")))
-        auth = document.find("auth")
-        error = self._read_error(document)
-        form = None if auth is None else read_form(auth, error)
-        if error:
-            self._count_rejection(error, final=form is None)
-        self._refuse_unsupported(document)
-        if document.find("client-cert-request") is not None:
-            return self._without_certificate(identifier)
-        if form is not None:
-            return self._show(identifier, form)
-        if document.find("auth/authentication-complete") is not None:
-            return self._send_reply(identifier, [], None)
-        demands = ", ".join(document.child_names())
-        raise LoginFailed(f"The gateway asks for something that anyike does not know (its message holds: {demands}).")
+        try:
+            request = read_auth_request(document)
+        except LoginFailed:
+            self._notice(read_error(document))  # the gateway's own words, before ours about what it demands
+            raise
+        if request.error:
+            self._count_rejection(request.error, final=request.form is None)
+        if not request.demands_something:
+            demands = ", ".join(document.child_names())
+            raise LoginFailed(
+                f"The gateway asks for something that anyike does not know (its message holds: {demands})."
+            )
+        return self._proceed(_Turn(identifier, context, request, request.form))
 
     def _remember(self, document: GatewayDocument) -> None:
         if document.opaque is not None:
             self._opaque = document.opaque
         self._session_id = document.text("session-id") or self._session_id
         self._session_token = document.text("session-token") or self._session_token
-
-    def _read_error(self, document: GatewayDocument) -> str:
-        """The gateway's error, in or beside `<auth>`; "" when there is none."""
-        for path in ("auth/error", "error"):
-            element = document.find(path)
-            if element is not None:
-                return message_text(element) or f"error {printable_line(element.get('id', '')) or 'without a text'}"
-        return ""
 
     def _count_rejection(self, error: str, *, final: bool) -> None:
         self._last_error = error = printable_line(error)
@@ -193,89 +194,199 @@ class AnyConnectEap:
         if self._rejections >= self._settings.max_tries:
             raise LoginFailed(f"The gateway rejected the login {self._rejections} times, the last time with: {error}")
 
-    def _refuse_unsupported(self, document: GatewayDocument) -> None:
-        for path, demand in _UNSUPPORTED_DEMANDS.items():
-            if document.find(path) is not None:
-                raise LoginFailed(f"The gateway demands {demand}, which anyike does not support yet.")
-
-    def _without_certificate(self, identifier: int) -> Step:
-        if self._certificate_refused:
-            raise LoginFailed("The gateway insists on a client certificate, and anyike does not support them yet.")
-        self._certificate_refused = True
-        self._notice("The gateway asks for a client certificate; going on without one.")
-        return self._init(identifier, group_select=self._restarted_for, client_cert_fail=True)
-
-    def _show(self, identifier: int, form: Form) -> Step:
-        """Settle the group first: another one has another form."""
-        groups = group_field(form)
-        if groups is None:
-            return self._ask(_Question(identifier, form, groups=None))
-        if self._group is not None:
-            return self._enter_group(identifier, form, groups, self._offered(groups, self._group))
-        if len(groups.options) == 1:
-            return self._enter_group(identifier, form, groups, groups.value)
-        return self._ask(_Question(identifier, form, groups))
-
-    def _offered(self, groups: Field, wanted: str) -> str:
-        chosen = choose_option(groups, wanted)
-        if chosen is None:
-            offered = ", ".join(option.label for option in groups.options)
-            raise LoginFailed(f"The gateway does not offer the group {wanted!r} (--authgroup). It offers: {offered}.")
-        return chosen
-
-    def _enter_group(self, identifier: int, form: Form, groups: Field, chosen: str) -> Step:
-        self._group = chosen
-        if chosen not in {groups.value, self._restarted_for}:
-            self._restarted_for = chosen
-            self._certificate_refused = False  # every group may ask for one
-            self._notice(form.error)
-            return self._init(identifier, group_select=chosen)
-        settled = replace(groups, type=FieldType.HIDDEN, value=chosen)
-        fields = tuple(settled if field is groups else field for field in form.fields)
-        return self._ask(_Question(identifier, replace(form, fields=fields), groups=None))
-
-    def _ask(self, question: _Question) -> Step:
-        if question.groups is not None:
-            self._question = question
-            return Ask(replace(question.form, message="", fields=(question.groups,)))
-        if all(field.type is FieldType.HIDDEN for field in question.form.fields):
-            return self._reply(question, Answers({}))
-        self._question = question
-        return Ask(question.form)
-
-    def _reply(self, question: _Question, answers: Answers) -> Step:
-        form = question.form
-        values = complete_answers(form, answers.values)
-        if repeat_differs(form, values):
-            self._count_mismatch()
-            return self._ask(replace(question, form=replace(form, error="The two entries are not the same.")))
-        return self._send_reply(question.identifier, reply_elements(form, values), values.get(GROUP_FIELD))
-
-    def _count_mismatch(self) -> None:
-        self._mismatches += 1
-        if self._mismatches >= self._settings.max_tries:
-            raise LoginFailed(f"The new password and its repetition differed {self._mismatches} times.")
-
     def _complete(self, identifier: int, document: GatewayDocument) -> Step:
-        error = self._read_error(document)
+        error = read_error(document)
         if error:
             self._count_rejection(error, final=True)
         self.session = read_session(document)
-        self._notice(self.session.banner)
         self._notice(message_text(document.find("auth/message")))
+        if self.session.banner and self._settings.accept_banner:
+            question = acceptance_of(self.session.banner)
+            return self._ask(question, lambda answers: self._acknowledge(identifier, answers), Answers)
+        self._notice(self.session.banner)
+        return self._acknowledge(identifier)
+
+    def _acknowledge(self, identifier: int, accepted: Answers | None = None) -> Step:
+        _insist_on_acceptance(accepted)
         self._stage = _Stage.DONE
         return _send(identifier, client_documents.ack(self._settings))
 
-    def _init(self, identifier: int, *, group_select: str | None = None, client_cert_fail: bool = False) -> Step:
+    # --- what an auth-request demands, one thing after the other ---------------------------------------------------------
+
+    def _proceed(self, turn: _Turn) -> Step:
+        """Ask for what is still open, else reply. A step is a question, or a message that replaces the reply."""
+        demands = (
+            self._prove_certificate,
+            self._prove_second_certificate,
+            self._settle_group,
+            self._have_host_scanned,
+            self._have_signed_on,
+            self._have_banner_accepted,
+            self._have_form_filled,
+        )
+        for demand in demands:
+            step = demand(turn)
+            if step is not None:
+                return step
+        return self._reply(turn)
+
+    def _ask(self, question: Question, go_on: Callable[[Any], Step], *kinds: type[Answer]) -> Step:
+        """Ask; an answer of one of these kinds goes on there, any other is a fault of ours."""
+
+        def check(answer: Answer) -> Step:
+            if not isinstance(answer, kinds):
+                raise AnyikeError(f"A {type(question).__name__} was answered by {type(answer).__name__}.")
+            return go_on(answer)
+
+        self._go_on = check
+        return Ask(question)
+
+    def _prove_certificate(self, turn: _Turn) -> Step | None:
+        if not turn.request.certificate:
+            return None
+        if self._certificate_done is not None:
+            raise LoginFailed(
+                f"The gateway insists on a client certificate that it accepts ({self._certificate_done}). Set "
+                "certificate.file (--certificate) to one that its administrator gave you, or choose another group."
+            )
+        question = ProofRequest(turn.context.initiator_signed_octets, (turn.context.prf_hash,))
+        return self._ask(question, lambda answer: self._send_proof(turn, answer), CertificateProof, NoCertificate)
+
+    def _send_proof(self, turn: _Turn, answer: CertificateProof | NoCertificate) -> Step:
+        """TLV 3, TLV 1 and init again (section 6); without a certificate init says so."""
+        if isinstance(answer, NoCertificate):
+            self._certificate_done = f"there was none to send: {answer.reason}"
+            self._notice(f"The gateway asks for a client certificate; going on without one: {answer.reason}.")
+            return self._init(turn.identifier, client_cert_fail=True)
+        self._certificate_done = "it was sent, and asked for again"
+        return self._init(turn.identifier, proof=certificate_tlvs(answer))
+
+    def _prove_second_certificate(self, turn: _Turn) -> Step | None:
+        if not turn.request.second_certificate:
+            return None
+        question = ProofRequest(turn.request.document, turn.request.second_certificate, CertificateUse.USER)
+        return self._ask(
+            question, lambda answer: self._send_second_proof(turn, answer), CertificateProof, NoCertificate
+        )
+
+    def _send_second_proof(self, turn: _Turn, answer: CertificateProof | NoCertificate) -> Step:
+        if isinstance(answer, NoCertificate):
+            raise LoginFailed(f"The gateway wants a second client certificate, the user's: {answer.reason}.")
+        document = client_documents.second_certificate_reply(
+            self._settings,
+            opaque=self._opaque,
+            session_id=self._session_id,
+            session_token=self._session_token,
+            certificates=signed_data(answer.chain),
+            signature=answer.signature,
+            hash_name=answer.hash_name,
+        )
+        return _send(turn.identifier, document)
+
+    def _settle_group(self, turn: _Turn) -> Step | None:
+        """Which group comes first: another one has another form."""
+        groups = None if turn.form is None else group_field(turn.form)
+        if turn.form is None or groups is None or turn.group is not None:
+            return None
+        if self._group is None and len(groups.options) > 1:
+            question = replace(turn.form, message="", fields=(groups,))
+            return self._ask(question, lambda answers: self._enter_group(turn, answers), Answers)
+        chosen = groups.value
+        if self._group is not None:
+            chosen = self._group = _offered(groups, self._group)
+        if chosen not in {groups.value, self._restarted_for}:
+            self._restarted_for = chosen
+            self._certificate_done = None  # every group may ask for one
+            self._notice(turn.form.error)
+            return self._init(turn.identifier)
+        settled = replace(groups, type=FieldType.HIDDEN, value=chosen)
+        fields = tuple(settled if field is groups else field for field in turn.form.fields)
+        turn.form, turn.group = replace(turn.form, fields=fields), chosen
+        return None
+
+    def _enter_group(self, turn: _Turn, answers: Answers) -> Step:
+        self._group = answers.values.get(GROUP_FIELD, "")
+        return self._proceed(turn)
+
+    def _have_host_scanned(self, turn: _Turn) -> Step | None:
+        if turn.request.host_scan is None or turn.scanned:
+            return None
+
+        def go_on(_done: HostScanDone) -> Step:
+            turn.scanned = True
+            return self._proceed(turn)
+
+        return self._ask(replace(turn.request.host_scan, group=self._group or ""), go_on, HostScanDone)
+
+    def _have_signed_on(self, turn: _Turn) -> Step | None:
+        if turn.request.sign_on is None or turn.token is not None:
+            return None
+
+        def go_on(answer: SignOnToken) -> Step:
+            turn.token = answer.token
+            return self._proceed(turn)
+
+        return self._ask(turn.request.sign_on, go_on, SignOnToken)
+
+    def _have_banner_accepted(self, turn: _Turn) -> Step | None:
+        """A banner with nothing to fill in waits for a yes; with a form, filling it in is one."""
+        banner = turn.request.banner
+        if not banner or turn.accepted:
+            return None
+        fills_a_form = turn.form is not None and not _nothing_to_fill(turn.form)
+        if fills_a_form and not self._settings.accept_banner:
+            self._notice(banner)
+            return None
+
+        def go_on(answers: Answers) -> Step:
+            _insist_on_acceptance(answers)
+            turn.accepted = True
+            return self._proceed(turn)
+
+        return self._ask(acceptance_of(banner), go_on, Answers)
+
+    def _have_form_filled(self, turn: _Turn) -> Step | None:
+        if turn.form is None or turn.values is not None:
+            return None
+        if _nothing_to_fill(turn.form):
+            turn.values = complete_answers(turn.form, {})
+            return None
+        return self._ask(turn.form, lambda answers: self._take_answers(turn, answers), Answers)
+
+    def _take_answers(self, turn: _Turn, answers: Answers) -> Step:
+        form = turn.form
+        assert form is not None
+        values = complete_answers(form, answers.values)
+        if repeat_differs(form, values):
+            self._mismatches += 1
+            if self._mismatches >= self._settings.max_tries:
+                raise LoginFailed(f"The new password and its repetition differed {self._mismatches} times.")
+            turn.form = replace(form, error="The two entries are not the same.")
+        else:
+            turn.values = values
+        return self._proceed(turn)
+
+    # --- what the client says --------------------------------------------------------------------------------------------
+
+    def _init(self, identifier: int, *, client_cert_fail: bool = False, proof: tuple[Tlv, ...] = ()) -> Step:
         try:
             document = client_documents.init(
-                self._settings, opaque=self._opaque, group_select=group_select, client_cert_fail=client_cert_fail
+                self._settings,
+                opaque=self._opaque,
+                group_select=self._restarted_for,
+                client_cert_fail=client_cert_fail,
             )
         except ValueError:
             raise ConfigurationError("The settings of the login or the device hold control characters.") from None
-        return _send(identifier, document)
+        return _send(identifier, document, proof)
 
-    def _send_reply(self, identifier: int, elements: list[tuple[str, str]], group_select: str | None) -> Step:
+    def _reply(self, turn: _Turn) -> Step:
+        elements, group = [], None
+        if turn.form is not None and turn.values is not None:
+            elements, group = reply_elements(turn.form, turn.values), turn.values.get(GROUP_FIELD)
+        if turn.token is not None:
+            elements.append((turn.request.sign_on_field, turn.token))
+        scan = turn.request.host_scan
         document = None
         # The ValueError of a text that XML cannot hold may quote the password: it must not hang on the error below.
         with suppress(ValueError):
@@ -285,11 +396,12 @@ class AnyConnectEap:
                 session_id=self._session_id,
                 session_token=self._session_token,
                 answers=elements,
-                group_select=group_select,
+                group_select=group,
+                host_scan_token=None if scan is None else scan.token,
             )
         if document is None:
             raise LoginFailed("An answer holds control characters, which cannot be sent to the gateway.")
-        return _send(identifier, document)
+        return _send(turn.identifier, document)
 
     def _notice(self, text: str) -> None:
         if text and text not in self._shown:
@@ -297,11 +409,29 @@ class AnyConnectEap:
             self._notices.append(text)
 
 
-def _send(identifier: int, document: bytes) -> Send:
+def _nothing_to_fill(form: Form) -> bool:
+    return all(field.type is FieldType.HIDDEN for field in form.fields)
+
+
+def _offered(groups: Field, wanted: str) -> str:
+    chosen = choose_option(groups, wanted)
+    if chosen is None:
+        offered = ", ".join(option.label for option in groups.options)
+        raise LoginFailed(f"The gateway does not offer the group {wanted!r} (--authgroup). It offers: {offered}.")
+    return chosen
+
+
+def _insist_on_acceptance(answers: Answers | None) -> None:
+    if answers is not None and not is_accepted(answers):
+        raise LoginFailed("The gateway's banner was not accepted.")
+
+
+def _send(identifier: int, document: bytes, before: tuple[Tlv, ...] = ()) -> Send:
+    content = [*before, Tlv(TlvType.DOCUMENT, document)]
     try:
-        type_data = encode_tlvs([Tlv(TlvType.DOCUMENT, document)])
-        return Send(EapPacket(Code.RESPONSE, identifier, METHOD_TYPE, type_data).encode())
+        return Send(EapPacket(Code.RESPONSE, identifier, METHOD_TYPE, encode_tlvs(content)).encode())
     except ValueError:
+        size = sum(len(tlv.value) for tlv in content)
         raise LoginFailed(
-            f"The answer to the gateway would be {len(document)} bytes; it cannot be more than 65,535 with its header."
+            f"The answer to the gateway would be {size} bytes; it cannot be more than 65,535 with its header."
         ) from None

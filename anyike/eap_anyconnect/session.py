@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from anyike.eap_anyconnect.gateway_document import GatewayDocument, shown_text
+from anyike.eap_anyconnect.gateway_document import GatewayDocument, port, shown_text
 from anyike.text import printable_line
 
 logger = logging.getLogger(__name__)
 
 _CUSTOM = "config/opaque/custom-attr/"
-_MAX_PORT = 0xFFFF
-_PORT_DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +37,10 @@ def read_session(document: GatewayDocument) -> Session:
         session_id=document.text("session-id"),
         session_token=document.text("session-token"),
         banner=shown_text(document.find("auth/banner")),
-        csport=_port(document.text("config/csport") or document.text("csport")),
+        csport=port(document.text("config/csport") or document.text("csport")),
         dynamic_split_exclude_domains=_domains(document.text(f"{_CUSTOM}dynamic-split-exclude-domains")),
         dynamic_split_include_domains=_domains(document.text(f"{_CUSTOM}dynamic-split-include-domains")),
     )
-
-
-def _port(text: str) -> int | None:
-    if text.isascii() and text.isdecimal() and len(text) <= _PORT_DIGITS and 0 < int(text) <= _MAX_PORT:
-        return int(text)
-    if text:
-        logger.warning("ignored the gateway's csport %r", text[:80])
-    return None
 
 
 def _domains(text: str) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ class LoginSettings:
     """One login.
 
     `group` (--authgroup) is chosen where the gateway offers groups; `group_access` is the text of `<group-access>`: the
-    group's name, or the URL `https://host/group`. `max_tries` counts logins that the gateway rejects.
+    group's name, or the URL `https://host/group`. `auth_methods` are the capabilities that are announced. `max_tries` counts
+    logins that the gateway rejects. With `accept_banner` every banner has to be accepted, not only where nothing else is asked.
     """
 
     device: DeviceIdentity
@@ -37,3 +38,4 @@ class LoginSettings:
     version: str = "4.9.01095"
     auth_methods: tuple[str, ...] = ("multiple-cert",)
     max_tries: int = 3
+    accept_banner: bool = False

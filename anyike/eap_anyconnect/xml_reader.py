@@ -26,6 +26,9 @@ MAX_DEPTH = 64
 MAX_ELEMENTS = 8192
 MAX_ATTRIBUTES = 64
 
+Element = etree._Element  # noqa: SLF001  lxml has no public name for it
+"""What a tree is made of, for those who walk through one."""
+
 _NAMESPACE_SEPARATOR = "}"
 _ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})  # ASCII is UTF-8 as well
 
@@ -46,10 +49,14 @@ class XmlDocument:
     children: tuple[Child, ...]
 
 
-def read_xml(data: bytes) -> XmlDocument:
-    """Parse one document; DecodeError (with the offset in the document) for everything that is refused or malformed."""
-    if len(data) > MAX_DOCUMENT:
-        raise DecodeError(f"XML document of {len(data)} bytes, at most {MAX_DOCUMENT} are accepted")
+def read_xml(data: bytes, *, max_size: int = MAX_DOCUMENT) -> XmlDocument:
+    """Parse one document of at most `max_size` bytes.
+
+    Raises:
+        DecodeError: it is refused or malformed, with the offset in the document.
+    """
+    if len(data) > max_size:
+        raise DecodeError(f"XML document of {len(data)} bytes, at most {max_size} are accepted")
     # expat would guess UTF-16 from a byte order mark or from a zero byte, whatever encoding it is told.
     if b"\0" in data:
         raise DecodeError("XML: a zero byte, which UTF-8 text cannot hold", data.index(b"\0"))

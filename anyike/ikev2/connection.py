@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
-from anyike.eap.form import Answers
 from anyike.eap.method import EapMethod
 from anyike.eap.peer import EapPeer
+from anyike.eap.question import Answer
 from anyike.errors import AnyikeError, GatewayRefused, ProtocolError, TunnelEnded, Unreachable
 from anyike.ikev2 import natt, responder, rules
 from anyike.ikev2.channel import Channel, Inbound, MessageTooLarge
@@ -185,15 +185,10 @@ class Connection:
         if self.state is State.AUTH and self._auth is not None:
             self._follow(self._auth.supply_verdict(error), now)
 
-    def supply_answers(self, answers: Answers, now: float) -> None:
-        """Answer to CredentialsNeeded."""
+    def supply_answer(self, answer: Answer, now: float) -> None:
+        """Answer to LoginQuestion."""
         if self.state is State.AUTH and self._auth is not None:
-            self._follow(self._auth.supply_answers(answers), now)
-
-    def supply_signature(self, signature: bytes, now: float) -> None:
-        """Answer to SignatureNeeded."""
-        if self.state is State.AUTH and self._auth is not None:
-            self._follow(self._auth.supply_signature(signature), now)
+            self._follow(self._auth.supply_answer(answer), now)
 
     def note_network_error(self, reason: str, now: float) -> None:
         """The network says that the gateway cannot be reached (ICMP, no route): anybody can forge that, so it is only noted."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from anyike.eap.form import Form
+from anyike.eap.question import Question
 from anyike.errors import AnyikeError
 from anyike.ikev2.child_sa import ChildSa
 from anyike.ikev2.configuration import GatewayConfiguration
@@ -55,18 +55,10 @@ class ChildSpiNeeded:
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialsNeeded:
-    """Question: what the login form asks. Answer with `supply_answers`."""
+class LoginQuestion:
+    """Question: what the login asks of the user and this machine. Answer with `supply_answer`."""
 
-    form: Form
-
-
-@dataclass(frozen=True, slots=True)
-class SignatureNeeded:
-    """Question: sign with the user's certificate key. Answer with `supply_signature`."""
-
-    octets: bytes = field(repr=False)
-    hash_name: str
+    question: Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +90,5 @@ class Terminated:
 
 
 Event = (
-    IkeSaInitDone
-    | GatewayProof
-    | ChildSpiNeeded
-    | CredentialsNeeded
-    | SignatureNeeded
-    | Notice
-    | LoginAccepted
-    | Established
-    | Terminated
+    IkeSaInitDone | GatewayProof | ChildSpiNeeded | LoginQuestion | Notice | LoginAccepted | Established | Terminated
 )

@@ -84,7 +84,7 @@ def test_a_profile_by_its_name(client: Client) -> None:
             with suppress(OSError):  # another run of these tests has a profile there
                 SYSTEM_PROFILES.rmdir()
     assert "gateway verified" in done.stdout
-    assert "'Password' (--passwd-on-stdin)" in done.stderr
+    assert "main:password" in done.stderr
     assert done.returncode == ExitCode.LOGIN_FAILED
 
 

@@ -18,7 +18,7 @@ def kept(tmp_path, monkeypatch):
 
 
 def unique_id() -> str:
-    return assembly.login_settings(Settings(gateway=Gateway(host="a"), device=Device())).device.unique_id
+    return assembly.login_settings(Settings(gateway=Gateway(host="a"), device=Device()), "a").device.unique_id
 
 
 def test_is_made_once_and_reaches_the_disk(kept, monkeypatch):

@@ -28,7 +28,7 @@ home = Path(os.environ["TEST_DIRECTORY"])
 paths.RUNTIME = home / "run"
 paths.SYSTEM_PROFILES = home / "etc"
 
-async def connect(settings, profile, ui):
+async def connect(settings, profile, ui, respondent):
     from anyike.eap.form import Field, FieldType, Form
     from anyike.ui import Stage, TunnelSummary
     print(json.dumps([profile, settings.model_dump(mode="json")]), file=sys.stderr)
@@ -42,7 +42,7 @@ async def connect(settings, profile, ui):
     for step in os.environ["TEST_STEPS"].split():
         match step:
             case "ask":
-                answers = await ui.fill(Form("f", fields=(Field("password", FieldType.PASSWORD, "Password"),)))
+                answers = await respondent.answer(Form("f", fields=(Field("password", FieldType.PASSWORD, "Password"),)))
                 ui.notice("length " + str(len(answers.values["password"])))
             case "established":
                 nothing = {"addresses": (), "mtu": 1, "ike_algorithms": "", "esp_algorithms": ""}
@@ -312,7 +312,7 @@ class TestQuestions:
     def test_nobody_to_ask(self, home, options):
         done = run(home, "connect", "a", *options, steps="ask")
         assert done.returncode == ExitCode.LOGIN_FAILED
-        assert "'Password' (--passwd-on-stdin)" in done.stderr
+        assert "f:password" in done.stderr
 
     def test_on_the_controlling_terminal_whatever_standard_output_is(self, home):
         answered, shown = at_a_terminal(home, ["connect", "a", "-q"], "ask")

@@ -169,7 +169,7 @@ class TestFaults:
         assert fault == "work.toml: esp.secrett is not a setting; [esp] has proposals, backend"
 
     def test_unknown_section_lists_the_sections(self):
-        assert "vpn is not a setting; a profile has gateway, ike, esp, login, device, tunnel" in fault_of(
+        assert "vpn is not a setting; a profile has gateway, ike, esp, login, token, certificate, host_scan, sign_on, device, tunnel" in fault_of(
             MINIMAL + "[vpn]\na = 1\n"
         )
 

@@ -7,7 +7,7 @@ import pytest
 
 from anyike.eap.form import Field, FieldType, Form
 from anyike.errors import LoginFailed
-from anyike.form_filler import FormFiller
+from anyike.login.form_filler import FormFiller
 from anyike.prompt import Console, read_line, read_secret_line
 
 WAIT = 10
@@ -41,7 +41,7 @@ async def test_the_login_says_that_the_input_ended(terminal):
     os.close(terminal[0])
     form = Form("f", message="hello", fields=(Field("password", FieldType.PASSWORD, "Password"),))
     with pytest.raises(LoginFailed, match="The input ended before an answer to 'Password'"):
-        await FormFiller(None, Console(terminal[1], terminal[1]), None).fill(form)
+        await FormFiller(console=Console(terminal[1], terminal[1])).fill(form)
 
 
 @pytest.mark.parametrize("reader", [read_line, read_secret_line])

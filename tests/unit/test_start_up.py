@@ -9,7 +9,9 @@ import pytest
 
 from anyike import cli
 
-IMPORTS = "import anyike.client, anyike.form_filler, anyike.lock, anyike.prompt, anyike.terminal, anyike.logs"
+IMPORTS = (
+    "import anyike.client, anyike.lock, anyike.login.secret_lines, anyike.login_assembly, anyike.logs, anyike.prompt, anyike.terminal"
+)
 
 
 def loaded_by(statement):
@@ -45,3 +47,7 @@ class TestBeforeTheFirstPacket:
 
     def test_what_only_the_background_needs_is_not_loaded(self):
         assert "logging.handlers" not in loaded_by(IMPORTS)
+
+    def test_what_only_some_logins_need_is_not_loaded(self):
+        rare = {"client_certificate", "host_scan", "one_time_code", "sign_on"}
+        assert [name for name in loaded_by(IMPORTS) if name.removeprefix("anyike.login.") in rare] == []

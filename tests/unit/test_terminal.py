@@ -2,8 +2,6 @@ import io
 
 import pytest
 
-from anyike.eap.form import Field, FieldType, Form
-from anyike.form_filler import FormFiller
 from anyike.terminal import SHOWN_ENTRIES, Terminal
 from anyike.ui import Stage, TunnelSummary, UserInterface
 
@@ -33,7 +31,7 @@ class Screen(io.StringIO):
 
 def shown(action, verbosity: int = 0, screen: io.StringIO | None = None) -> str:
     output = screen or io.StringIO()
-    action(Terminal(FormFiller(None, None, None), verbosity, output=output))
+    action(Terminal(verbosity, output=output))
     return output.getvalue()
 
 
@@ -126,13 +124,12 @@ def test_a_reader_who_went_away_does_not_matter():
 @pytest.mark.parametrize("verbosity", [-1, 0])
 def test_tells_when_the_tunnel_is_up(verbosity):
     output, up = io.StringIO(), []
-    Terminal(FormFiller(None, None, None), verbosity, lambda: up.append(output.getvalue()), output).established(
-        summary()
-    )
+    Terminal(verbosity, lambda: up.append(output.getvalue()), output).established(summary())
     assert up == [output.getvalue()]
 
 
-async def test_fills_forms():
-    ui: UserInterface = Terminal(FormFiller("ada", None, None), output=io.StringIO())
-    answers = await ui.fill(Form("f", fields=(Field("username", FieldType.TEXT, "Name"),)))
-    assert answers.values == {"username": "ada"}
+@pytest.mark.parametrize("verbosity", [-1, 0])
+def test_what_the_user_has_to_do_is_shown_harmless_however_quiet(verbosity):
+    output = io.StringIO()
+    Terminal(verbosity, output=output).tell("log in at https://idp/\x1b[2J")
+    assert output.getvalue() == "log in at https://idp/\ufffd[2J\n"

@@ -8,15 +8,15 @@ from enum import Enum, auto
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
-from anyike.eap.form import Answers
-from anyike.eap.method import Ask, EapContext, Send, Sign, Step, Succeeded
+from anyike.eap.method import Ask, EapContext, Send, Step, Succeeded
 from anyike.eap.method import Failed as LoginOver
 from anyike.eap.peer import EapPeer
+from anyike.eap.question import Answer
 from anyike.errors import AnyikeError, GatewayNotTrusted, GatewayRefused, ProtocolError
 from anyike.ikev2 import configuration, keymat
 from anyike.ikev2.child_sa import ChildSa, TrafficSelector
 from anyike.ikev2.constants import AuthMethod, CertificateEncoding, ConfigurationType, NotifyType, name_of
-from anyike.ikev2.events import CredentialsNeeded, Event, GatewayProof, LoginAccepted, Notice, SignatureNeeded
+from anyike.ikev2.events import Event, GatewayProof, LoginAccepted, LoginQuestion, Notice
 from anyike.ikev2.exchanges.ike_sa_init import IkeSaInitResult
 from anyike.ikev2.exchanges.outcome import Again, Done, Failed, Goodbye, Outcome, Wait
 from anyike.ikev2.exchanges.refusals import is_error, refusal
@@ -121,13 +121,9 @@ class IkeAuth:
         self._phase = _Phase.LOGIN
         return self._receive_eap(self._first_eap)
 
-    def supply_answers(self, answers: Answers) -> Outcome:
-        """The user's answers to the form of the last CredentialsNeeded."""
-        return self._step(self._peer.supply_answers(answers))
-
-    def supply_signature(self, signature: bytes) -> Outcome:
-        """The signature that the last SignatureNeeded asked for."""
-        return self._step(self._peer.supply_signature(signature))
+    def supply_answer(self, answer: Answer) -> Outcome:
+        """The answer to the last LoginQuestion."""
+        return self._step(self._peer.answer(answer))
 
     def _ask_for_verdict(self, payloads: tuple[Payload, ...]) -> Outcome:
         identity = _one(payloads, IdResponder)
@@ -183,11 +179,8 @@ class IkeAuth:
         match step:
             case Send(packet):
                 return Again((Eap(packet),))
-            case Ask(form):
-                self._emit(CredentialsNeeded(form))
-                return Wait()
-            case Sign(octets, hash_name):
-                self._emit(SignatureNeeded(octets, hash_name))
+            case Ask(question):
+                self._emit(LoginQuestion(question))
                 return Wait()
             case LoginOver(error):
                 return Failed(error, Goodbye.NONE if gateway_knows else Goodbye.NOTIFY)

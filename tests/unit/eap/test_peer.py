@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyike.eap.form import Answers
-from anyike.eap.method import Ask, EapContext, Failed, Send, Sign, Succeeded
+from anyike.eap.method import Ask, EapContext, Failed, Send, Succeeded
 from anyike.eap.packet import Code, EapPacket
 from anyike.eap.peer import MAX_REQUESTS, EapPeer
+from anyike.eap.question import CertificateProof, ProofRequest
 from anyike.errors import ExitCode, GatewayRefused, LoginFailed, ProtocolError
 
 EXPANDED = bytes.fromhex("fe00000944425250")
 CONTEXT = EapContext(b"octets", "sha256")
+PROOF = ProofRequest(b"octets", ("sha256",))
 
 
 class RecordingMethod:
@@ -30,16 +32,14 @@ class RecordingMethod:
     def process(self, identifier, type_data, context):
         self.seen.append((identifier, type_data, context))
         if type_data == b"sign":
-            return Sign(b"octets", "sha256")
+            return Ask(PROOF)
         return Send(EapPacket(Code.RESPONSE, identifier, self.method_type, type_data[::-1]).encode())
 
-    def supply_answers(self, answers):
-        self.seen.append(answers)
+    def answer(self, answer):
+        self.seen.append(answer)
+        if isinstance(answer, CertificateProof):
+            return Send(EapPacket(Code.RESPONSE, 9, self.method_type, answer.signature).encode())
         return Succeeded(None)
-
-    def supply_signature(self, signature):
-        self.seen.append(signature)
-        return Send(EapPacket(Code.RESPONSE, 9, self.method_type, signature).encode())
 
     def succeed(self):
         return Succeeded(None)
@@ -74,10 +74,10 @@ def test_an_unknown_identity_is_asked_for():
     peer = EapPeer(method)
     step = peer.receive(request(3, b"\x01"), CONTEXT)
     assert isinstance(step, Ask)
-    assert [field.name for field in step.form.fields] == ["username"]
-    assert peer.supply_answers(Answers({"username": "grace"})) == response(3, b"\x01", b"grace")
+    assert [field.name for field in step.question.fields] == ["username"]
+    assert peer.answer(Answers({"username": "grace"})) == response(3, b"\x01", b"grace")
     assert method.seen == []
-    peer.supply_answers(Answers({"password": "x"}))
+    peer.answer(Answers({"password": "x"}))
     assert len(method.seen) == 1
 
 
@@ -85,7 +85,7 @@ def test_an_unknown_identity_is_asked_for():
 def test_no_user_name_at_all_fails(answers):
     peer = EapPeer(RecordingMethod(username=None))
     peer.receive(request(3, b"\x01"), CONTEXT)
-    step = peer.supply_answers(Answers(answers))
+    step = peer.answer(Answers(answers))
     assert isinstance(step, Failed)
     assert "--user" in str(step.error)
 
@@ -153,8 +153,8 @@ def test_failure_counts_whatever_its_identifier():
 
 def test_the_response_after_a_signature_counts_as_the_last_one():
     peer = EapPeer(RecordingMethod())
-    assert peer.receive(request(9, EXPANDED, b"sign"), CONTEXT) == Sign(b"octets", "sha256")
-    assert peer.supply_signature(b"sig") == response(9, EXPANDED, b"sig")
+    assert peer.receive(request(9, EXPANDED, b"sign"), CONTEXT) == Ask(PROOF)
+    assert peer.answer(CertificateProof((), b"sig", "sha256")) == response(9, EXPANDED, b"sig")
     assert peer.receive(bytes.fromhex("03090004"), CONTEXT) == Succeeded(None)
 
 
@@ -213,7 +213,7 @@ def test_arbitrary_bytes_never_raise(packets):
     peer = EapPeer(RecordingMethod())
     for data in packets:
         step = peer.receive(data, CONTEXT)
-        assert isinstance(step, (Send, Ask, Sign, Succeeded, Failed))
+        assert isinstance(step, (Send, Ask, Succeeded, Failed))
 
 
 def test_the_failure_can_be_asked_for_when_ike_auth_itself_is_refused():

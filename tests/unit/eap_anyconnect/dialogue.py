@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 from anyike.eap.form import Answers
 from anyike.eap.method import Ask, EapContext, Failed, Send, Succeeded
 from anyike.eap.peer import EapPeer
+from anyike.eap.question import Answer
 from anyike.eap_anyconnect.method import AnyConnectEap
 from anyike.eap_anyconnect.settings import DeviceIdentity, LoginSettings
 
@@ -58,9 +59,14 @@ class Reply:
 
     def __init__(self, packet: bytes) -> None:
         code, self.identifier, length = struct.unpack("!BBH", packet[:4])
-        number, size = struct.unpack("!HH", packet[12:16])
-        assert (code, length, packet[4:12], number, size) == (2, len(packet), TYPE, 0, len(packet) - 16)
-        self.xml = packet[16:]
+        assert (code, length, packet[4:12]) == (2, len(packet), TYPE)
+        self.tlvs, rest = [], packet[12:]
+        while rest:
+            number, size = struct.unpack("!HH", rest[:4])
+            self.tlvs.append((number, rest[4 : 4 + size]))
+            rest = rest[4 + size :]
+        number, self.xml = self.tlvs[-1]
+        assert number == 0
         self.root = ET.fromstring(self.xml)
         self.type = self.root.get("type")
         self.children = [child.tag for child in self.root]
@@ -88,7 +94,10 @@ class Dialogue:
         return self._checked(self.peer.receive(eap_request(self.identifier, type_data), self.context))
 
     def answers(self, **values: str):
-        return self._checked(self.peer.supply_answers(Answers(values)))
+        return self.given(Answers(values))
+
+    def given(self, answer: Answer):
+        return self._checked(self.peer.answer(answer))
 
     def ends(self, code: int):
         return self.peer.receive(struct.pack("!BBH", code, self.identifier, 4), self.context)
@@ -107,7 +116,7 @@ class Dialogue:
 def asked(step) -> list[str]:
     """The names of the visible fields of a question."""
     assert isinstance(step, Ask), step
-    return [field.name for field in step.form.fields if field.type != "hidden"]
+    return [field.name for field in step.question.fields if field.type != "hidden"]
 
 
 def error_of(step, kind: type) -> str:

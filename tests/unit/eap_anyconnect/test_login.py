@@ -8,6 +8,7 @@ import pytest
 
 from anyike.eap.method import Ask, Failed, Succeeded
 from anyike.eap.peer import MAX_REQUESTS
+from anyike.eap.question import HostScanDone
 from anyike.errors import AnyikeError, ConfigurationError, LoginFailed, ProtocolError
 from tests.unit.eap_anyconnect.dialogue import (
     COMPLETE,
@@ -39,9 +40,9 @@ def test_password_login_of_the_notes(dialogue):
     assert asked(step) == ["group_list"]
     step = dialogue.answers(group_list="Staff")
     assert asked(step) == ["username", "password"]
-    assert (step.form.id, step.form.title) == ("main", "Login")
-    assert step.form.message == "Please enter your username and password."
-    assert [field.label for field in step.form.fields] == ["Username:", "Password:", "GROUP:"]
+    assert (step.question.id, step.question.title) == ("main", "Login")
+    assert step.question.message == "Please enter your username and password."
+    assert [field.label for field in step.question.fields] == ["Username:", "Password:", "GROUP:"]
     reply = dialogue.answers(username="ada", password="secret")
     assert reply.type == "auth-reply"
     assert (
@@ -174,7 +175,7 @@ def test_wrong_password_shows_the_gateways_message_and_asks_again(dialogue):
     dialogue.answers(username="ada", password="wrong")
     step = dialogue.says(login(inside=REJECTED))
     assert asked(step) == ["username", "password"]
-    assert step.form.error == "Login failed."
+    assert step.question.error == "Login failed."
     dialogue.answers(username="ada", password="right")
     accepted(dialogue)
 
@@ -240,41 +241,19 @@ def test_banners_are_shown_once_and_harmless(dialogue):
         b"<banner>Welcome</banner></auth>",
         "complete",
     )
-    assert dialogue.peer.take_notices() == ("Welcome", "Hello ada")
+    assert dialogue.peer.take_notices() == ("Hello ada", "Welcome")
     assert dialogue.method.session.banner == "Welcome"
-
-
-def test_a_certificate_request_is_answered_by_init_without_one(dialogue):
-    reply = dialogue.says(b"<csport>443</csport><client-cert-request/>")
-    assert reply.type == "init"
-    assert "client-cert-fail" in reply.children
-    assert asked(dialogue.says(login())) == ["username", "password"]
-
-
-def test_a_second_certificate_request_is_final(dialogue):
-    dialogue.says(b"<client-cert-request/>")
-    assert "client certificate" in error_of(dialogue.says(b"<client-cert-request/>"), LoginFailed)
-
-
-def test_every_group_may_ask_for_a_certificate(dialogue):
-    dialogue.says(b"<client-cert-request/>")
-    dialogue.says(login(LOGIN_FIELDS + GROUPS))
-    dialogue.answers(group_list="Lab")
-    reply = dialogue.says(b"<client-cert-request/>")
-    assert reply.root.findtext("group-select") == "Lab"
-    assert "client-cert-fail" in reply.children
-    assert "client certificate" in error_of(dialogue.says(b"<client-cert-request/>"), LoginFailed)
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b'<auth id="main"><authentication-complete/></auth><host-scan/>', "host scan"),
-        (login(inside=b"<host-scan><host-scan-ticket>1</host-scan-ticket></host-scan>"), "host scan"),
-        (login(after=b"<host-scan/>"), "host scan"),
-        (b"<multiple-client-cert-request/>", "several client certificates"),
-        (b'<auth id="main"><sso-v2-login>https://idp/</sso-v2-login></auth>', "single sign-on"),
-        (login(b'<input type="sso" name="sso-token"/>'), "single sign-on"),
+        (b'<auth id="main"><authentication-complete/></auth><host-scan/>', "without a ticket and a token"),
+        (login(inside=b"<host-scan><host-scan-ticket>1</host-scan-ticket></host-scan>"), "without a token"),
+        (b"<multiple-client-cert-request/>", "no hash that anyike signs with: none at all"),
+        (b"<multiple-client-cert-request><hash-algorithm>md5</hash-algorithm></multiple-client-cert-request>", "with: md5"),
+        (b'<auth id="main"><sso-v2-login>https://idp/</sso-v2-login></auth>', "<sso-v2-login-final>, <sso-v2-token-cookie-name>"),
+        (login(b'<input type="sso" name="sso-token"/>'), "1 fields for the token and no page"),
         (login(b'<input type="retina" name="eye" label="Eye"/>'), "unknown type 'retina'"),
         (login(b'<select name="choice" label="Choice"/>'), "offers none"),
         (b'<auth id="main"><handwave/></auth><csport>1</csport>', "csport, handwave"),
@@ -303,7 +282,7 @@ def test_challenge_with_any_number_of_rounds(dialogue):
         step = dialogue.says(
             b'<auth id="challenge"><message>Code?</message><form><input type="password" name="answer"/></form></auth>'
         )
-        assert (asked(step), step.form.id, step.form.fields[0].label) == (["answer"], "challenge", "answer")
+        assert (asked(step), step.question.id, step.question.fields[0].label) == (["answer"], "challenge", "answer")
         assert dialogue.answers(answer=code).answers == [("password", code)]
     accepted(dialogue)
 
@@ -312,7 +291,7 @@ def test_a_new_password_is_repeated_here_and_sent_once(dialogue):
     fields = b'<input type="password" name="new_password"/><input type="password" name="verify_password"/>'
     dialogue.says(login(fields))
     step = dialogue.answers(new_password="one", verify_password="two")
-    assert step.form.error == "The two entries are not the same."
+    assert step.question.error == "The two entries are not the same."
     assert dialogue.answers(new_password="one", verify_password="one").answers == [("password", "one")]
 
 
@@ -328,7 +307,7 @@ def test_second_factor_fields(dialogue):
         b'<input type="password" name="secondary_password" second-auth="1"/>'
     )
     step = dialogue.says(login(fields))
-    assert [field.second_factor for field in step.form.fields] == [False, False, True, True]
+    assert [field.second_factor for field in step.question.fields] == [False, False, True, True]
     reply = dialogue.answers(username="a", password="b", secondary_username="c", secondary_password="d")
     assert [name for name, _ in reply.answers] == ["password", "secondary_password", "username", "secondary_username"]
 
@@ -338,7 +317,7 @@ def test_a_select_that_is_no_group(dialogue):
         b'<select name="realm"><option value="1">One</option><option value="2" selected="true">Two</option></select>'
     )
     step = dialogue.says(login(fields))
-    assert step.form.fields[0].value == "2"
+    assert step.question.fields[0].value == "2"
     assert dialogue.answers(realm="One").answers == [("realm", "1")]
 
 
@@ -381,7 +360,7 @@ def test_a_session_token_as_large_as_fits(dialogue):
 def test_as_many_groups_as_one_packet_holds(dialogue):
     options = b"".join(b"<option>%d</option>" % n for n in range(2_600))
     step = dialogue.says(login(b'<select name="group_list">' + options + b"</select>"))
-    assert len(step.form.fields[0].options) == 2_600
+    assert len(step.question.fields[0].options) == 2_600
 
 
 def test_as_many_fields_as_one_packet_holds(dialogue):
@@ -399,8 +378,8 @@ def test_an_error_quotes_a_few_short_names_only(dialogue):
 def test_labels_and_messages_cannot_drive_the_terminal(dialogue):
     fields = '<input type="text" name="username" label="a&#x9b;2J\N{RIGHT-TO-LEFT OVERRIDE}b"/>'.encode()
     step = dialogue.says(login(fields, inside=b"<error>&#x9d;0;title&#x85;</error>"))
-    assert step.form.fields[0].label == "a\ufffd2J\ufffdb"
-    assert step.form.error == "\ufffd0;title"
+    assert step.question.fields[0].label == "a\ufffd2J\ufffdb"
+    assert step.question.error == "\ufffd0;title"
 
 
 def test_forms_that_never_end_are_bounded(dialogue):
@@ -457,7 +436,8 @@ def test_settings_that_xml_cannot_hold():
 
 def test_what_was_not_asked_for_is_refused(dialogue):
     error_of(dialogue.answers(username="ada"), AnyikeError)
-    error_of(dialogue.peer.supply_signature(b"signature"), AnyikeError)
+    dialogue.says(login())
+    error_of(dialogue.peer.answer(HostScanDone()), AnyikeError)
 
 
 @pytest.mark.parametrize("username", ["ada", None])

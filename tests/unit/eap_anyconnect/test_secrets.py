@@ -23,12 +23,12 @@ def test_a_login_at_the_highest_log_level(caplog):
     dialogue.hello()
     question = dialogue.says(login(before=OPAQUE))
     answers = Answers({"username": "ada", "password": PASSWORD})
-    step = dialogue.peer.supply_answers(answers)
+    step = dialogue.peer.answer(answers)
     assert isinstance(step, Send)
     assert PASSWORD.encode() in step.packet
     pending = dict(vars(dialogue.method))
     dialogue.says(COMPLETE, "complete")
-    shown = [question, answers, step, dialogue.method, dialogue.method.session, dialogue.peer, pending["_question"]]
+    shown = [question, answers, step, dialogue.method, dialogue.method.session, dialogue.peer, pending["_go_on"]]
     printed = caplog.text + " ".join(map(repr, shown))
     assert "auth-request" in printed
     assert [secret for secret in SECRETS if secret in printed] == []

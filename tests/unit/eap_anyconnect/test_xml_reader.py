@@ -164,3 +164,10 @@ def test_arbitrary_bytes_give_a_document_or_a_decode_error(data):
 def test_text_comes_through(text):
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert (read_xml(f"<a>{escaped}</a>".encode()).root.text or "") == text
+
+
+def test_a_caller_may_allow_other_sizes():
+    data = b"<a>" + b" " * MAX_DOCUMENT + b"</a>"
+    assert read_xml(data, max_size=len(data)).root.tag == "a"
+    with pytest.raises(DecodeError, match=f"at most {len(data) - 1} are accepted"):
+        read_xml(data, max_size=len(data) - 1)

@@ -10,7 +10,7 @@ import pytest
 
 from anyike.errors import GatewayNotTrusted, LoginFailed
 from anyike.ikev2.configuration import GatewayConfiguration
-from anyike.ikev2.events import CredentialsNeeded, IkeSaInitDone, LoginAccepted
+from anyike.ikev2.events import LoginQuestion, IkeSaInitDone, LoginAccepted
 from anyike.ikev2.settings import Fragmentation
 from tests.fakes import fragments, gateway, keys, pki, script, wire
 from tests.fakes.gateway import ESP_SPI, Profile
@@ -61,7 +61,7 @@ def test_the_events_of_a_login_come_in_order():
         "IkeSaInitDone",
         "ChildSpiNeeded",
         "GatewayProof",
-        "CredentialsNeeded",
+        "LoginQuestion",
         "LoginAccepted",
         "Established",
     ]
@@ -119,7 +119,7 @@ def test_no_credential_leaves_for_a_gateway_that_is_not_trusted(profile, user):
     link = Link(profile=profile, user=user).until_over()
     assert isinstance(link.error, GatewayNotTrusted)
     assert link.login.replies == []
-    assert not any(isinstance(event, CredentialsNeeded) for event in link.events)
+    assert not any(isinstance(event, LoginQuestion) for event in link.events)
 
 
 @pytest.mark.parametrize("thinks", [0.0, 300.0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anyike.errors import GatewayNotTrusted, GatewayRefused, LoginFailed, NoCommonProposal, ProtocolError
-from anyike.ikev2.events import CredentialsNeeded, LoginAccepted
+from anyike.ikev2.events import LoginQuestion, LoginAccepted
 from tests.fakes import wire
 from tests.fakes.gateway import Profile, Step, Tamper
 from tests.fakes.link import Link, ike_settings
@@ -163,7 +163,7 @@ def test_a_gateway_that_refuses_at_any_step(step):
 def test_a_proof_that_is_altered(change):
     link = ends_untrusted(Link(tamper=at(Step.PROOF, change), user=trusting()))
     assert link.login.replies == []
-    assert not any(isinstance(event, CredentialsNeeded) for event in link.events)
+    assert not any(isinstance(event, LoginQuestion) for event in link.events)
 
 
 def ends_untrusted(link: Link) -> Link:

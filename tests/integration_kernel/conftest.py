@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration_uml.uml import UmlError, boot, console_of
+from tests.integration_kernel.uml import UmlError, boot, console_of
 
 HERE = Path(__file__).resolve().parent
 Seen = dict[str, dict[str, object]]

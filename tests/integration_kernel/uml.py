@@ -35,14 +35,22 @@ def boot(results: Path) -> None:
     Raises:
         UmlError, GatewayError: it did not start, or did not end in time.
     """
-    install(("linux.uml", "modprobe"), ("user-mode-linux", "kmod"))
+    # gencat comes with the C library's headers.
+    install(("linux.uml", "modprobe", "gcc", "gencat"), ("user-mode-linux", "kmod", "gcc", "libc6-dev"))
+    library = results / "xstate.so"
+    run("gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(library), str(HERE / "xstate.c"))
     environment = {"TREE": TREE, "PYTHON": sys.executable, "GATEWAY_ROOT": gateway_root(), "RESULTS": results}
     command = ["linux.uml", "mem=512M", "rootfstype=hostfs", "rootflags=/", "ro", f"init={HERE / 'init'}"]
     command += [f"uml_dir={results}", "con=null", "con0=fd:0,fd:1", "quiet"]
     command += [f"{name}={value}" for name, value in environment.items()]
     with (results / "console.log").open("wb") as console:
         kernel = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LD_PRELOAD": str(library)},
+            start_new_session=True,
         )
         try:
             kernel.wait(RUN_LIMIT)

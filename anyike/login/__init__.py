@@ -1,0 +1,1 @@
+"""How this machine answers what a gateway asks during a login."""

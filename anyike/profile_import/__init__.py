@@ -1,0 +1,1 @@
+"""AnyConnect's XML profiles (AnyConnectProfile.xsd) turned into profiles of ours, and what is lost on the way."""
