@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from anyike import paths
 from anyike.config import Command, CredentialName, Secret, Settings
 from anyike.eap.question import CertificateUse, SignOn, SignOnToken
 from anyike.errors import ConfigurationError
@@ -114,7 +115,7 @@ def _codes(settings: Settings, user: InvokingUser, tell: Callable[[str], None]) 
     from anyike.login.one_time_code import TokenCodes
     from anyike.login.token_secret import TokenMode
 
-    return TokenCodes(sources[0], TokenMode(token.mode), tell)
+    return TokenCodes(sources[0], TokenMode(token.mode), tell, directory=paths.STATE)
 
 
 def _password_sources(settings: Settings, user: InvokingUser) -> Iterator[SecretSource]:

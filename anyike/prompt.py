@@ -38,13 +38,17 @@ class Console:
         """One line in answer to the prompt; what is typed stays invisible if `secret`. EOFError at the end of input."""
         if not secret:
             self.write(prompt)
-            return await read_line(self._read_from)
+            return await self._next_line()
         with _echo_off(self._read_from):
             self.write(prompt)
             try:
-                return await read_line(self._read_from)
+                return await self._next_line()
             finally:
                 self.write("\n")
+
+    async def _next_line(self) -> str:
+        # A new reader for each answer: what came with the last one, before this question, is no answer to it.
+        return await LineReader(self._read_from).read_line()
 
 
 def open_console() -> Console | None:
@@ -93,16 +97,6 @@ class LineReader:
             return await self.read_line()
         with _echo_off(self._descriptor):
             return await self.read_line()
-
-
-async def read_line(descriptor: int) -> str:
-    """The next line; whatever came with it is lost, which a terminal's next line never does."""
-    return await LineReader(descriptor).read_line()
-
-
-async def read_secret_line(descriptor: int) -> str:
-    """The same, without echo should it be a terminal after all."""
-    return await LineReader(descriptor).read_secret_line()
 
 
 async def _readable(descriptor: int) -> None:

@@ -108,7 +108,7 @@ class Respondent:
             identity = self._identities[request.use] = await open_identity(settings, self._ask_pass_phrase)
             warning = expiry_warning(identity.chain[0], datetime.now(UTC), self._expiry_days)
             if warning:
-                self._tell(f"warning: the client certificate {warning}")
+                self._tell(f"warning: {warning}")
         return await prove(identity, request)
 
     async def _ask_pass_phrase(self, prompt: str) -> str:
