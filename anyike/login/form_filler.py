@@ -17,9 +17,9 @@ A field is answered by the first of these that can:
 
 The repeat of a new password (`verify_password`, `verify_pin`) is typed if the new one was, else it is a copy.
 
-A form that comes back was rejected. What a source gave for it is not sent again (wrong passwords lock accounts): the
-next source answers, or the terminal. One-time codes and lines of standard input are new each time; after two codes
-for the same field there is no third.
+A form that comes back was rejected, except a challenge without an error, which is another round. What a source gave for
+it is not sent again (wrong passwords lock accounts): the next source answers, or the terminal. One-time codes and lines of
+standard input are new each time; after two rejected codes for the same field there is no third.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from anyike.errors import LoginFailed
 from anyike.login import form_advice
 from anyike.login.form_entries import FormEntry, find_entry
 from anyike.login.form_prompt import FormPrompt, label_of, option_by_name, prompt_label
-from anyike.login.secret_fields import Purpose, purposes_of, repeated_fields
+from anyike.login.secret_fields import CHALLENGE, Purpose, purposes_of, repeated_fields
 from anyike.login.secret_lines import STANDARD_INPUT_OPTION, SecretLines
 from anyike.prompt import Console
 
@@ -44,6 +44,8 @@ if TYPE_CHECKING:  # most logins need no token: its libraries are not loaded for
 
 _MAX_CODES = 2
 """For one field: the second one is for a token that was out of step (openconnect sends as many)."""
+_MAX_ROUNDS = 6
+"""Codes for the rounds of one login's challenges: some tokens are asked for two or three in a row."""
 
 
 class FormFiller:
@@ -86,6 +88,8 @@ class FormFiller:
 
     async def fill(self, form: Form) -> Answers:
         """An answer for every field. LoginFailed names what is missing, or was rejected, and how to give it."""
+        if form.id == CHALLENGE and not form.error:
+            self._begin_round(form)
         rejected = self._given_by.pop(form.id, {})
         purposes, repeated = purposes_of(form), repeated_fields(form)
         values = {field.name: value for field in form.fields if (value := self._settled(form, field)) is not None}
@@ -115,6 +119,11 @@ class FormFiller:
             raise LoginFailed(f"{label!r} is needed, and {form_advice.NO_TERMINAL}.")
         return await self._prompt.ask_secret(label)
 
+    def _begin_round(self, form: Form) -> None:
+        """A challenge without an error is another question, and no rejection: whatever answered the last may answer it."""
+        self._given_by.pop(form.id, None)
+        self._used = {(form_id, source) for form_id, source in self._used if form_id != form.id}
+
     def _settled(self, form: Form, field: Field) -> str | None:
         """What is known without any secret: ranks 1 to 3."""
         if field.type is FieldType.HIDDEN:
@@ -138,10 +147,11 @@ class FormFiller:
         found = named or [field for field in fields if purposes.get(field.name) is Purpose.ONE_TIME_CODE]
         if not found:
             return None
-        if self._codes_given[form.id, found[0].name] >= _MAX_CODES:
+        given = self._codes_given[form.id, found[0].name]
+        if given >= (_MAX_CODES if form.error or form.id != CHALLENGE else _MAX_ROUNDS):
             raise LoginFailed(
-                f"The gateway rejected {_MAX_CODES} one-time codes for {label_of(found[0])!r}. No more are sent, since"
-                " that can lock the account. Check the token's secret ([token]), and the clock of this machine (TOTP) or"
+                f"The gateway has taken {given} one-time codes for {label_of(found[0])!r} and wants another. No more are sent,"
+                " since that can lock the account. Check the token's secret ([token]), and the clock of this machine (TOTP) or"
                 f" the counter (HOTP).{form_advice.said(form)}"
             )
         return found[0]

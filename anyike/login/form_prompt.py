@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anyike.eap.form import Field, FieldType, Form
+from anyike.eap.form import BANNER, Field, FieldType, Form
 from anyike.errors import LoginFailed
 from anyike.prompt import Console
 from anyike.text import printable, printable_line
@@ -48,7 +48,8 @@ class FormPrompt:
             value = await self._ask_choice(field, default)
         else:
             value = await self._ask_line(label_of(field), f"{label_of(field)}{_in_brackets(default)}: ") or default
-        self._typed[key] = value
+        if form.id != BANNER:  # a yes to one text is none to another
+            self._typed[key] = value
         return value
 
     async def _ask_choice(self, field: Field, default: str) -> str:

@@ -79,6 +79,10 @@ class AnyikeProcess:
         """Type it."""
         os.write(self._writer, text.encode())
 
+    def end_input(self) -> None:
+        """There is no more to come on its standard input, which is no terminal."""
+        self._process.stdin.close()
+
     def wait_for(self, text: str, limit: float = LINE_LIMIT, *, after: int = 0) -> str:
         """Wait until it has shown a text, beyond the first `after` characters; all its output so far."""
         deadline = time.monotonic() + limit

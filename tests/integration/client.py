@@ -41,7 +41,7 @@ def profile_text(rig: Rig, changes: Mapping[str, Mapping[str, Any]]) -> str:
 def toml(value: Any) -> str:
     """A value as TOML writes it."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name} = {toml(entry)}" for name, entry in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(name)} = {toml(entry)}" for name, entry in value.items()) + "}"
     return json.dumps(value)
 
 
@@ -52,7 +52,7 @@ class Client:
         self.rig = rig
         self.profile = directory / f"{rig.name}.toml"
         self.pid_file = directory / "anyike.pid"
-        self._processes: list[AnyikeProcess] = []
+        self.processes: list[AnyikeProcess] = []
 
     def write_profile(self, **changes: Mapping[str, Any]) -> None:
         """Write the profile: sections by name, e.g. gateway={"port": 500}."""
@@ -66,14 +66,15 @@ class Client:
         terminal: bool = False,
         **changes: Mapping[str, Any],
     ) -> AnyikeProcess:
-        """Run `anyike connect -c PROFILE` with more arguments; `password` goes to its standard input."""
+        """Run `anyike connect -c PROFILE` with more arguments; the lines of `password` are all of its standard input."""
         self.write_profile(**changes)
         given = () if password is None else ("--passwd-on-stdin",)
         command = [*program, "connect", "-c", self.profile, *given, *arguments]
         process = AnyikeProcess(self.rig.in_client_namespace(command), terminal=terminal)
-        self._processes.append(process)
+        self.processes.append(process)
         if password is not None:
             process.write(f"{password}\n")
+            process.end_input()
         return process
 
     def up(self, *arguments: str | Path, **options: Any) -> AnyikeProcess:
@@ -112,7 +113,7 @@ class Client:
 
     def close(self) -> None:
         """Leave no process: neither ours nor one that went into the background."""
-        for process in self._processes:
+        for process in self.processes:
             process.close()
         if self.pid_file.exists():
             with suppress(ProcessLookupError):

@@ -27,8 +27,10 @@ POOL_IPV6 = "fd78::/120"
 
 CERTIFICATES = ("valid", "ecdsa", "expired", "wrong-name", "other-ca")
 
-# An AnyConnect EAP message must fit one RADIUS packet (4,096 bytes), form included.
-LOGIN_TEXT_LIMIT = 2400
+# An AnyConnect EAP message must fit one RADIUS packet (4,096 bytes), form included: what is left for the text that
+# precedes the login and the list of groups, or for the terms.
+TEXT_LIMIT = 2500
+GROUP_COST = len("<option></option>")
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,24 @@ class Scenario:
     default_domain: str = "example.com"
     login_text: int = 2000
     """Bytes of the login form's message; over some 900 the form needs several fragments."""
+    groups: tuple[str, ...] = ("Staff", "Lab")
+    """The groups that the login form offers. Those of radius/groups.py have forms of their own, and can be entered without
+    being offered; any other name is one more group like Staff."""
+    terms: str = ""
+    """A banner that has to be accepted after the login."""
     attempts: int = 3
-    """Wrong passwords until the error is final."""
+    """Wrong answers until the error is final."""
     certificate_request: bool = False
     """Ask for a client certificate first; a client that has none is then shown the form."""
 
     def __post_init__(self) -> None:
         if self.certificate not in CERTIFICATES:
             raise ValueError(f"certificate is {self.certificate!r}, not one of {CERTIFICATES}")
-        if not 0 <= self.login_text <= LOGIN_TEXT_LIMIT:
-            raise ValueError(f"login_text is {self.login_text}, not 0 to {LOGIN_TEXT_LIMIT}")
+        listed = sum(len(group.encode()) + GROUP_COST for group in self.groups)
+        if self.login_text < 0 or self.login_text + listed > TEXT_LIMIT:
+            raise ValueError(f"login_text is {self.login_text}, not 0 to {TEXT_LIMIT - listed} beside these groups")
+        if len(self.terms.encode()) > TEXT_LIMIT:
+            raise ValueError(f"terms are {len(self.terms.encode())} bytes, not 0 to {TEXT_LIMIT}")
 
     def to_json(self) -> str:
         """The scenario as one JSON object, every setting named."""
@@ -95,3 +105,8 @@ class Scenario:
 def load() -> Scenario:
     """The scenario in force inside the container."""
     return Scenario.from_json(SCENARIO_FILE.read_text())
+
+
+def since() -> int:
+    """When the scenario was put in force, in nanoseconds."""
+    return SCENARIO_FILE.stat().st_mtime_ns

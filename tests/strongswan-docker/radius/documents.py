@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape, quoteattr
-
-from radius.accounts import GROUPS
+from xml.sax.saxutils import escape
 
 VERSION = "9.16(4)"
 TERMS = (
@@ -39,38 +37,8 @@ def terms(size: int) -> str:
     return (TERMS * (size // len(TERMS) + 1))[:size].strip()
 
 
-def error(identifier: int, text: str) -> str:
-    """An error; `%s` in the text is replaced by its first parameter."""
-    return f'<error id="{identifier}" param1="ada@example.com" param2="">{escape(text)}</error>'
-
-
-def login_form(group: str, hidden: str, text: str, problem: str = "") -> str:
-    """The form for user name, password and group."""
-    options = "".join(
-        f"<option{' selected=' + quoteattr('true') if name == group else ''}>{name}</option>" for name in GROUPS
-    )
-    return (
-        '<auth id="main"><title>Login</title>'
-        f"<message>Please enter your username and password. {escape(text)}</message>{problem}"
-        '<form method="post" action="/"><input type="text" name="username" label="Username:"/>'
-        '<input type="password" name="password" label="Password:"/>'
-        f'<input type="hidden" name="ticket" value={quoteattr(hidden)}/>'
-        f'<select name="group_list" label="GROUP:">{options}</select>'
-        '<input type="submit" name="Login" value="Login"/></form></auth>'
-    )
-
-
-def challenge_form(problem: str = "") -> str:
-    """The form for a one-time code."""
-    return (
-        '<auth id="challenge"><title>Second step</title><message id="1" param1="123456" '
-        f'param2="">Enter the code %s.</message>{problem}<form>'
-        '<input type="password" name="answer" label="Code:"/></form></auth>'
-    )
-
-
 def auth_request(content: str, opaque_element: str = "") -> bytes:
-    """An auth-request with a form, an error or a question for a certificate."""
+    """An auth-request with an <auth>, with an error beside it, or with a question for a certificate."""
     head = f'<version who="sg">{VERSION}</version>{opaque_element}<csport>443</csport>'
     return document("auth-request", head + content)
 

@@ -22,6 +22,7 @@ from pyrad.dictionary import Dictionary
 from pyrad.packet import AccessAccept, AccessChallenge, AccessReject, AuthPacket, PacketError
 
 from radius import eap
+from radius.accounts import Memory
 from radius.dialogue import ACCEPT, GO_ON, Dialogue, Reply
 from radius.mschapv2 import MSCHAPv2, hide_key
 
@@ -51,11 +52,22 @@ class Login(Protocol):
 
 
 class Server:
-    """Sessions by their State attribute; the oldest is forgotten when there are too many."""
+    """Sessions by their State attribute; the oldest is forgotten when there are too many.
 
-    def __init__(self, log: Path, scenario: Callable[[], Scenario] = settings.load) -> None:
+    What logins change (passwords, PINs, used codes) lasts until `since` tells that a scenario was put in force.
+    """
+
+    def __init__(
+        self,
+        log: Path,
+        scenario: Callable[[], Scenario] = settings.load,
+        since: Callable[[], int] = settings.since,
+    ) -> None:
         self.log = log
         self.scenario = scenario
+        self.since = since
+        self.memory = Memory()
+        self.memory_since = 0
         self.dictionary = Dictionary(str(Path(__file__).with_name("dictionary")))
         self.sessions: OrderedDict[bytes, Login] = OrderedDict()
         self.answers: OrderedDict[bytes, bytes] = OrderedDict()
@@ -100,13 +112,19 @@ class Server:
             self.record(name, kind, **fields)
 
         if message.data == ANYCONNECT_IDENTITY:
-            login: Login = Dialogue(self.scenario(), name, os.urandom(6).hex(), record)
+            login: Login = Dialogue(self.scenario(), name, os.urandom(6).hex(), record, self.current_memory())
         else:
             login = MSCHAPv2(os.urandom(16), record)
         self.sessions[state] = login
         while len(self.sessions) > SESSION_LIMIT:
             self.sessions.popitem(last=False)
         return state, login.begin(message)
+
+    def current_memory(self) -> Memory:
+        """What is remembered since the scenario was put in force."""
+        if self.since() != self.memory_since:
+            self.memory, self.memory_since = Memory(), self.since()
+        return self.memory
 
     def encode(self, request: AuthPacket, state: bytes, reply: Reply) -> bytes:
         """The RADIUS answer with its Message-Authenticator; ValueError if it is too long."""

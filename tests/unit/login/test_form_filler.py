@@ -399,9 +399,26 @@ class TestCodes:
         assert await answers(given, CHALLENGE) == {"answer": "1"}
         assert await answers(given, again(CHALLENGE, "Wrong code.")) == {"answer": "2"}
         message = await failure(given, again(CHALLENGE, "Wrong code."))
-        assert message.startswith("The gateway rejected 2 one-time codes for 'Code'. No more are sent")
+        assert message.startswith(
+            "The gateway has taken 2 one-time codes for 'Code' and wants another. No more are sent"
+        )
         assert message.endswith("The gateway says: Wrong code.")
         assert codes.given == ["1", "2"]
+
+    async def test_rounds_without_an_error_are_no_rejections_and_bounded(self):
+        codes = Codes()
+        given = filler(codes=codes)
+        for number in range(1, 7):
+            assert await answers(given, CHALLENGE) == {"answer": str(number)}
+        assert "taken 6 one-time codes" in await failure(given, CHALLENGE)
+
+    async def test_the_next_round_may_be_answered_by_the_same_source(self):
+        source = Source("login.secrets.answer")
+        given = filler(secrets={"challenge:answer": source})
+        for reads in (1, 2):
+            assert await answers(given, CHALLENGE) == {"answer": "hunter2"}
+            assert source.reads == reads
+        assert "rejected the answer" in await failure(given, again(CHALLENGE, "Wrong code."))
 
     async def test_codes_of_different_fields_are_counted_apart(self):
         given = filler(user="ada", codes=Codes(), secret_lines=standard_input(b"one\ntwo\n"))
