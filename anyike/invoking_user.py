@@ -204,19 +204,29 @@ async def start(
         ValueError: what it was to be given cannot be an argument or an environment variable.
     """
     drops = _is_foreign(user)
-    return await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**user.environment(), **(environment or {})},
-        pass_fds=tuple(pass_fds),
-        start_new_session=True,
-        user=user.uid if drops else None,
-        group=user.gid if drops else None,
-        extra_groups=os.getgrouplist(user.name, user.gid) if drops else None,
-        preexec_fn=_before_execution(user.home if drops else None),
+    creation = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**user.environment(), **(environment or {})},
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+            user=user.uid if drops else None,
+            group=user.gid if drops else None,
+            extra_groups=os.getgrouplist(user.name, user.gid) if drops else None,
+            preexec_fn=_before_execution(user.home if drops else None),
+        )
     )
+    # The program runs before its pipes are connected: asyncio's own cancellation in between forgets its children and pipes.
+    try:
+        return await asyncio.shield(creation)
+    except asyncio.CancelledError:
+        await asyncio.wait([creation])
+        if creation.exception() is None:
+            await end(creation.result())
+        raise
 
 
 def _before_execution(home: Path | None) -> Callable[[], None]:
@@ -296,7 +306,7 @@ def _kill_session(process: asyncio.subprocess.Process) -> bool:
     members = _session_members(process.pid)
     if process.returncode is not None and process.pid in members:
         return False  # the number went to a stranger, which it can only when our session is empty
-    for pid in members:
+    for pid in sorted(members):  # parents first, so that none goes on as if its children had come to their end
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     return bool(members)

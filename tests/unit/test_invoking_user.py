@@ -226,6 +226,23 @@ class TestTheWholeFamilyEnds:
             await task
         self.check(pids)
 
+    @pytest.mark.parametrize("turns", range(8))
+    async def test_when_cancelled_at_the_start(self, pids, turns):
+        """The program is on its way already when the event loop still connects its pipes."""
+        task = asyncio.create_task(run(ME, ["bash", "-c", f"{FAMILY.format(pids=pids)} wait"], timeout=60))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        ready, deadline = Path(f"{pids}.ready"), time.monotonic() + 20
+        while turns > 1 and not ready.exists() and time.monotonic() < deadline:  # noqa: ASYNC240
+            time.sleep(0.01)  # noqa: ASYNC251  the loop has to stand still meanwhile
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(20):
+                await task
+        started = pids.read_text().split() if pids.exists() else []
+        assert all(gone_soon(int(number)) for number in started)
+        assert turns < 2 or len(started) == 4
+
     async def test_by_end_and_end_again(self, pids):
         process = await start(ME, ["bash", "-c", f"{FAMILY.format(pids=pids)} wait"])
         await self.when_ready(pids)

@@ -8,7 +8,7 @@ import pytest
 from anyike.eap.form import Field, FieldType, Form
 from anyike.errors import LoginFailed
 from anyike.login.form_filler import FormFiller
-from anyike.prompt import Console, read_line, read_secret_line
+from anyike.prompt import Console, LineReader
 
 WAIT = 10
 
@@ -44,11 +44,11 @@ async def test_the_login_says_that_the_input_ended(terminal):
         await FormFiller(console=Console(terminal[1], terminal[1])).fill(form)
 
 
-@pytest.mark.parametrize("reader", [read_line, read_secret_line])
+@pytest.mark.parametrize("reader", [LineReader.read_line, LineReader.read_secret_line])
 async def test_a_line_from_it(terminal, reader):
     os.close(terminal[0])
     with pytest.raises(EOFError):
-        await reader(terminal[1])
+        await reader(LineReader(terminal[1]))
 
 
 def test_a_closed_console_lets_go_of_its_terminal_and_of_nothing_else():
