@@ -80,6 +80,7 @@ def trust_policy(settings: Settings, host: str) -> TrustPolicy:
         roots=roots,
         names=trusted_names(settings, host),
         pins=gateway.servercert,
+        chain_pins=gateway.chain_pins,
         allow_common_name=gateway.allow_common_name,
     )
 

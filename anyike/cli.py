@@ -49,6 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.INTERNAL
 
 
+def _show_what_the_locale_can() -> None:
+    """A banner or a name may hold more: that is replaced, and no fault."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
 def _open_standard_files() -> None:
     """Have something at the descriptors 0 to 2, or the next file that is opened gets what is written for the user."""
     for standard in range(3):
@@ -171,8 +177,7 @@ def _run(
         from anyike.prompt import open_console
         from anyike.terminal import Terminal
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a banner may hold what the locale cannot show
+    _show_what_the_locale_can()
     console = None if arguments.non_inter else open_console()
 
     def on_established() -> None:
@@ -232,6 +237,7 @@ def _import(arguments: argparse.Namespace) -> int:
     from anyike.profile_import.profile import MAX_SIZE, import_profile
     from anyike.text import printable
 
+    _show_what_the_locale_can()
     user = invoking_user()
     try:
         data = read_file(user, arguments.file, MAX_SIZE)

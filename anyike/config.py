@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from anyike.crypto.x509 import parse_pin
+from anyike.crypto.x509 import parse_chain_pin, parse_pin
 from anyike.errors import ConfigurationError
 from anyike.ikev2.proposals import (
     DEFAULT_ESP_PROPOSALS,
@@ -62,6 +62,14 @@ def _pin(value: str) -> str:
         parse_pin(value)
     except ConfigurationError:
         raise ValueError("must be pin-sha256: followed by the base64 of a SHA-256 hash") from None
+    return value
+
+
+def _chain_pin(value: str) -> str:
+    try:
+        parse_chain_pin(value)
+    except ConfigurationError:
+        raise ValueError("must be pin-sha512: followed by the base64 of a SHA-512 hash") from None
     return value
 
 
@@ -141,6 +149,7 @@ Command = Annotated[tuple[Text, ...], Strict(False), Field(min_length=1, max_len
 CredentialName = Annotated[str, AfterValidator(_credential)]
 Host = Annotated[str, AfterValidator(_host)]
 Pins = Annotated[tuple[Annotated[str, AfterValidator(_pin)], ...], Strict(False)]
+ChainPins = Annotated[tuple[Annotated[str, AfterValidator(_chain_pin)], ...], Strict(False)]
 MacAddresses = Annotated[tuple[Annotated[str, AfterValidator(_mac_address)], ...], Strict(False)]
 IkeProposals = Annotated[
     tuple[Annotated[str, AfterValidator(_ike_proposal)], ...], Strict(False), AfterValidator(_not_empty)
@@ -193,6 +202,7 @@ class Gateway(Section):
     local_port: Annotated[int, Field(ge=0, le=65535)] = 0
     ca_file: File | None = None
     servercert: Pins = ()
+    chain_pins: ChainPins = ()
     gateway_id: Host | None = None
     idr: Identity | None = None
     strict_id: bool = False

@@ -32,14 +32,22 @@ GATEWAY_KEY_USAGES = frozenset(
 """Extended key usages of a gateway (RFC 4945 section 5.1.3.12, and what Cisco and Microsoft CAs issue)."""
 
 
+class NoPath(Exception):
+    """No valid path leads to a root; the message is the verifier's, and may hold text of strangers."""
+
+
 def find_path(
     leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
-) -> str | None:
-    """None when a valid path leads from the leaf to a root, else what the verifier says is wrong."""
+) -> Sequence[x509.Certificate]:
+    """The first valid path that is found, from the leaf to a root, both included.
+
+    Raises:
+        NoPath: there is none.
+    """
     if not roots:
-        return "no CA is trusted"
+        raise NoPath("no CA is trusted")
     if leaf in roots:
-        return None
+        return [leaf]
     verifier = (
         PolicyBuilder()
         .store(Store(list(roots)))
@@ -49,10 +57,9 @@ def find_path(
         .build_client_verifier()
     )
     try:
-        verifier.verify(leaf, list(others))
+        return verifier.verify(leaf, list(others)).chain
     except (VerificationError, x509.UnsupportedGeneralNameType, ValueError) as error:
-        return str(error)
-    return None
+        raise NoPath(str(error)) from None
 
 
 def _ca_policy() -> ExtensionPolicy:

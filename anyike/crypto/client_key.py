@@ -115,6 +115,10 @@ def _read_pem(data: bytes, pass_phrase: str | None, *, with_key: bool) -> KeySto
     return KeyStore(_usable(_load(keys[0][0] + b"\n", pass_phrase, pem=True)), certificates)
 
 
+_OLD_ENCRYPTION = b"Proc-Type: 4,ENCRYPTED"
+"""RFC 1421: what nothing tells a wrong pass phrase of but the padding."""
+
+
 def _load(data: bytes, pass_phrase: str | None, *, pem: bool) -> PrivateKeyTypes:
     load = load_pem_private_key if pem else load_der_private_key
     try:
@@ -126,7 +130,8 @@ def _load(data: bytes, pass_phrase: str | None, *, pem: bool) -> PrivateKeyTypes
     except UnsupportedAlgorithm as error:
         raise ConfigurationError(f"it holds a private key that cannot be read: {error}") from None
     except ValueError as error:
-        if pass_phrase is not None and "assword" in str(error):
+        # With a wrong one an old PEM key may come out with a padding that is right by chance: then it is garbage.
+        if pass_phrase is not None and ("assword" in str(error) or _OLD_ENCRYPTION in data):
             raise PassPhraseWrong("the pass phrase does not open the private key") from None
         if pem:
             raise ConfigurationError(f"it holds a private key that cannot be read: {error}") from None

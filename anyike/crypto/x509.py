@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 import ssl
@@ -27,6 +26,8 @@ MAX_CHAIN_BYTES = 65_536
 """Implementation limit: more than fits one EAP or IKE message anyway."""
 MAX_SHOWN_TEXT = 200
 PIN_PREFIX = "pin-sha256:"
+CHAIN_PIN_PREFIX = "pin-sha512:"
+"""Another hash than that of the other pins, so that the two kinds cannot be mixed up; AnyConnect's profiles have SHA-512."""
 PEM_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -43,6 +44,7 @@ class Distrust(StrEnum):
     BAD_USAGE = "bad usage"
     WRONG_NAME = "wrong name"
     WRONG_PIN = "wrong pin"
+    WRONG_CHAIN_PIN = "wrong chain pin"
 
 
 class CertificateNotTrusted(GatewayNotTrusted):
@@ -60,14 +62,18 @@ class TrustPolicy:
     """What the user trusts.
 
     `roots` are DER certificates of CAs (or of the gateway itself); one of `names` (host names, IP addresses) must be
-    in the certificate. `pins` (`pin-sha256:` and the base64 SHA-256 of the SubjectPublicKeyInfo), when there are
-    any, replace roots, names and usage, but neither the dates nor the minimum key size.
+    in the certificate. `chain_pins` (`pin-sha512:` and the base64 SHA-512 of a SubjectPublicKeyInfo), when there are
+    any, must hold the key of a certificate in the path that was verified, gateway and root included.
+
+    `pins` (`pin-sha256:` and the base64 SHA-256 of the SubjectPublicKeyInfo), when there are any, replace roots, names,
+    usage and chain pins, but neither the dates nor the minimum key size.
     """
 
     roots: Sequence[bytes] = ()
     names: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
     allow_common_name: bool = False
+    chain_pins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,10 @@ def verify_gateway_certificate(chain: Sequence[bytes], policy: TrustPolicy, now:
     _check_dates(leaf, now)
     _check_key_size(leaf)
     if not policy.pins:
-        _check_path(leaf, others, policy.roots, now, verified.pin)
+        path = _check_path(leaf, others, policy.roots, now, verified.pin)
         _check_usage(leaf, verified.pin)
         _check_name(leaf, policy, verified.pin)
+        _check_chain_pins(path, policy.chain_pins, verified.pin)
     return verified
 
 
@@ -116,12 +123,22 @@ def authority_key_hashes(roots: Sequence[bytes]) -> bytes:
 
 def parse_pin(pin: str) -> bytes:
     """The 32 bytes of a pin; ConfigurationError when it is not `pin-sha256:` and the base64 of 32 bytes."""
-    try:
-        value = base64.b64decode(pin.removeprefix(PIN_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        value = b""
-    if not pin.startswith(PIN_PREFIX) or len(value) != hashlib.sha256().digest_size:
+    value = _parse_hash(pin, PIN_PREFIX)
+    if len(value) != hashlib.sha256().digest_size:
         raise ConfigurationError(f"{pin!r} is no pin: write pin-sha256: followed by the base64 of a SHA-256 hash")
+    return value
+
+
+def chain_pin(key_hash: bytes) -> str:
+    """The chain pin for a key, of which this is the SHA-512 hash (of its SubjectPublicKeyInfo)."""
+    return _show_hash(CHAIN_PIN_PREFIX, key_hash)
+
+
+def parse_chain_pin(pin: str) -> bytes:
+    """The 64 bytes of a chain pin; ConfigurationError when it is not `pin-sha512:` and the base64 of 64 bytes."""
+    value = _parse_hash(pin, CHAIN_PIN_PREFIX)
+    if len(value) != hashlib.sha512().digest_size:
+        raise ConfigurationError(f"{pin!r} is no chain pin: write pin-sha512: followed by the base64 of a SHA-512 hash")
     return value
 
 
@@ -146,6 +163,20 @@ def parse_certificates(data: bytes, *, skip_unreadable: bool = False) -> tuple[b
     if not certificates:
         raise ValueError("none of its certificates can be read")
     return tuple(certificates)
+
+
+def _parse_hash(pin: str, prefix: str) -> bytes:
+    """What stands in base64 behind the prefix; nothing where that is not so."""
+    if not pin.startswith(prefix):
+        return b""
+    try:
+        return base64.b64decode(pin.removeprefix(prefix), validate=True)
+    except ValueError:
+        return b""
+
+
+def _show_hash(prefix: str, value: bytes) -> str:
+    return prefix + base64.b64encode(value).decode("ascii")
 
 
 def _parse(der: bytes) -> x509.Certificate:
@@ -194,7 +225,7 @@ def _public_key_der(certificate: x509.Certificate) -> bytes:
 
 
 def _pin(public_key_der: bytes) -> str:
-    return PIN_PREFIX + base64.b64encode(hashlib.sha256(public_key_der).digest()).decode("ascii")
+    return _show_hash(PIN_PREFIX, hashlib.sha256(public_key_der).digest())
 
 
 def _check_pin(pin: str, accepted: Sequence[str]) -> None:
@@ -233,11 +264,13 @@ def _check_key_size(leaf: x509.Certificate) -> None:
 
 def _check_path(
     leaf: x509.Certificate, others: Sequence[x509.Certificate], root_ders: Sequence[bytes], now: datetime, pin: str
-) -> None:
+) -> Sequence[x509.Certificate]:
+    """The path that was verified, from the gateway's certificate to a root."""
     roots = _load_roots(root_ders)
-    problem = certificate_path.find_path(leaf, others, roots, now)
-    if problem is None:
-        return
+    try:
+        return certificate_path.find_path(leaf, others, roots, now)
+    except certificate_path.NoPath as error:
+        problem = str(error)
     path = certificate_path.signed_path(leaf, others, roots)
     if path[-1] not in roots:
         raise CertificateNotTrusted(
@@ -288,6 +321,23 @@ def _check_name(leaf: x509.Certificate, policy: TrustPolicy, pin: str) -> None:
         "if one of them is your gateway's, set gateway.gateway_id to it",
         pin,
     )
+
+
+def _check_chain_pins(path: Sequence[x509.Certificate], accepted: Sequence[str], pin: str) -> None:
+    if not accepted:
+        return
+    hashes = [hashlib.sha512(_public_key_der(certificate)).digest() for certificate in path]
+    if {parse_chain_pin(candidate) for candidate in accepted}.isdisjoint(hashes):
+        found = "".join(
+            f"\n  {chain_pin(key_hash)} is the key of {_printable(certificate.subject.rfc4514_string())}"
+            for certificate, key_hash in zip(path, hashes, strict=True)
+        )
+        raise CertificateNotTrusted(
+            Distrust.WRONG_CHAIN_PIN,
+            "its chain leads to a trusted CA, but holds no key of gateway.chain_pins. The gateway has a new certificate or "
+            f"CA, whose pin its administrator must confirm, or somebody answers in its place. The chain:{found}",
+            pin,
+        )
 
 
 def _printable(text: str) -> str:

@@ -107,7 +107,9 @@ def _read_host_scan(document: GatewayDocument) -> HostScan | None:
         return None
     missing = [name for name in ("ticket", "token") if not document.text(f"{path}/host-scan-{name}")]
     if missing:
-        raise LoginFailed(f"The gateway demands a host scan without a {' and a '.join(missing)}, which nothing can run.")
+        raise LoginFailed(
+            f"The gateway demands a host scan without a {' and a '.join(missing)}, which nothing can run."
+        )
     return HostScan(
         ticket=document.text(f"{path}/host-scan-ticket"),
         token=document.text(f"{path}/host-scan-token"),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from anyike.eap_anyconnect.xml_reader import Element
 from anyike.profile_import.elements import LeftOut, name_of, own_text
-from anyike.profile_import.pins import pins_left_out
 
 _UNKNOWN = "no setting of anyike corresponds to it"
 
@@ -55,7 +54,6 @@ _RULES = {
     "AutomaticVPNPolicy/AlwaysOn": _Rule("traffic is not blocked while there is no tunnel", _OFF),
     "PPPExclusion": _Rule("servers of PPP connections are not looked for", frozenset({"disable"})),
     "EnableScripting": _Rule("no OnConnect and OnDisconnect scripts are run", _OFF),
-    "CertificatePinning": _Rule("pins cannot be translated, see each", _OFF),
     "CertificateMatch": _Rule("a certificate is not searched by its attributes: certificate.file names it"),
     "MobilePolicy": _Rule("is about Windows Mobile alone"),
     "CertificateEnrollment": _Rule("there is no enrolment of certificates (SCEP)"),
@@ -71,7 +69,7 @@ _RULES = {
 }  # fmt: skip
 """By path below `<ClientInitialization>`. A setting inside another one is judged only where that one is left out."""
 
-_TAKEN_OVER = frozenset({"BackupServerList"})
+_TAKEN_OVER = frozenset({"BackupServerList", "CertificatePinning"})
 
 
 def client_settings_left_out(initialization: Element, where: str) -> Iterator[LeftOut]:
@@ -87,7 +85,6 @@ def _judge(element: Element, path: str, where: str) -> Iterator[LeftOut]:
     if value in rule.same or not (value or len(element)):  # an empty element says what a missing one does
         return
     yield LeftOut(where, rule.reason)
-    yield from pins_left_out(element, where)
     for child in element:
         if f"{path}/{child.tag}" in _RULES:
             yield from _judge(child, f"{path}/{child.tag}", f"{where}/{name_of(child)}")

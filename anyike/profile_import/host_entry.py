@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from anyike.eap_anyconnect.xml_reader import Element
 from anyike.profile_import.elements import LeftOut, child_text, name_of, own_text, shown
-from anyike.profile_import.pins import pins_left_out
+from anyike.profile_import.pins import read_pins
 from anyike.profile_import.profile_text import fault_of
 from anyike.profile_import.server_address import ServerAddress, parse_address
 from anyike.text import printable
@@ -42,12 +42,21 @@ class HostSettings:
     left_out: tuple[LeftOut, ...]
 
 
-def read_host(entry: Element, where: str, common_backups: Sequence[str]) -> HostSettings | LeftOut:
-    """The settings for one host, or why there are none.
+@dataclass(frozen=True, slots=True)
+class CommonSettings:
+    """What the profile says for all hosts.
 
-    `common_backups` are the backup servers of all hosts that have no list of their own.
+    The backup servers are for those without a list of their own; the pins are accepted beside a host's own, and
+    None where no pins are checked.
     """
-    return _Reading(where).run(entry, common_backups)
+
+    backup_servers: Sequence[str] = ()
+    pins: Sequence[str] | None = None
+
+
+def read_host(entry: Element, where: str, common: CommonSettings) -> HostSettings | LeftOut:
+    """The settings for one host, or why there are none."""
+    return _Reading(where).run(entry, common)
 
 
 def read_backup_servers(parent: Element, where: str, left_out: list[LeftOut]) -> tuple[str, ...]:
@@ -80,7 +89,7 @@ class _Reading:
         self._where = where
         self._left_out: list[LeftOut] = []
 
-    def run(self, entry: Element, common_backups: Sequence[str]) -> HostSettings | LeftOut:
+    def run(self, entry: Element, common: CommonSettings) -> HostSettings | LeftOut:
         address = parse_address(child_text(entry, "HostAddress") or child_text(entry, "HostName"))
         if not address.host:
             return LeftOut(self._where, "has neither a HostAddress nor a HostName")
@@ -93,16 +102,17 @@ class _Reading:
         if address.port:
             self._leave_out("HostAddress", f":{address.port} {_PORT}")
         gateway: dict[str, object] = {"host": address.host}
-        backups = read_backup_servers(entry, self._where, self._left_out) or common_backups
+        backups = read_backup_servers(entry, self._where, self._left_out) or common.backup_servers
         if backups := [host for host in backups if host != address.host]:
             gateway["backup_servers"] = backups
+        if pins := self._pins(entry, common.pins):
+            gateway["chain_pins"] = pins
         settings: dict[str, dict[str, object]] = {"gateway": gateway}
         if identity := self._identity(protocol):
             settings["ike"] = {"local_id": {"type": "anyconnect", "value": identity}}
         if group := self._user_group(entry, address):
             settings["login"] = {"user_group": group}
         self._note_protocol(protocol)
-        self._left_out += pins_left_out(entry, self._where)
         self._left_out += self._others(entry)
         return HostSettings(settings, tuple(self._left_out))
 
@@ -138,6 +148,19 @@ class _Reading:
                 "its group became login.user_group; a gateway may know that URL, and another name of the group inside IKEv2",
             )
         return self._plain("HostAddress", address.group)
+
+    def _pins(self, entry: Element, common: Sequence[str] | None) -> list[str]:
+        if common is None:
+            if entry.find("CertificatePinList/Pin") is not None:
+                self._leave_out("CertificatePinList", "is not checked, since CertificatePinning is off for all hosts")
+            return []
+        pins = list(dict.fromkeys((*common, *read_pins(entry, self._where, self._left_out))))
+        if not pins:
+            self._leave_out(
+                "CertificatePinList",
+                "CertificatePinning is on, but there is no pin to use: the gateway's CA alone decides",
+            )
+        return pins
 
     def _plain(self, name: str, text: str) -> str:
         """`text`, or "" where it could disguise itself in the file that is made of it."""

@@ -9,7 +9,8 @@ from anyike.eap_anyconnect.xml_reader import Element, read_xml
 from anyike.errors import ConfigurationError
 from anyike.profile_import.client_settings import client_settings_left_out
 from anyike.profile_import.elements import LeftOut, child_text, name_of, shown
-from anyike.profile_import.host_entry import read_backup_servers, read_host
+from anyike.profile_import.host_entry import CommonSettings, read_backup_servers, read_host
+from anyike.profile_import.pins import read_common_pins
 from anyike.profile_import.profile_text import fault_of, profile_text
 from anyike.profiles import file_name
 from anyike.text import printable_line
@@ -58,12 +59,18 @@ def import_profile(data: bytes, source: str) -> ImportedProfile:
     source = printable_line(source)
     root = _read_root(data, source)
     left_out = [LeftOut(name_of(element), "is unknown") for element in root if element.tag not in _READ]
-    common_backups: list[str] = []
-    for initialization in root.iterfind("ClientInitialization"):
-        common_backups += read_backup_servers(initialization, "ClientInitialization", left_out)
+    common = CommonSettings()
+    for number, initialization in enumerate(root.iterfind("ClientInitialization"), 1):
+        if number > 1:
+            left_out.append(LeftOut(f"ClientInitialization[{number}]", "there may be only one; the first is taken"))
+            break
+        common = CommonSettings(
+            read_backup_servers(initialization, "ClientInitialization", left_out),
+            read_common_pins(initialization, "ClientInitialization", left_out),
+        )
         left_out += client_settings_left_out(initialization, "ClientInitialization")
     _check_count(left_out, "for all hosts", source)
-    hosts, refused = _read_hosts(root, source, common_backups, left_out)
+    hosts, refused = _read_hosts(root, source, common, left_out)
     if not hosts:
         reasons = "".join(f"\n{entry}" for entry in refused) or " there is no ServerList with a HostEntry"
         raise ConfigurationError(f"{source}: has no host that can be connected to:{reasons}")
@@ -81,7 +88,7 @@ def _read_root(data: bytes, source: str) -> Element:
 
 
 def _read_hosts(
-    root: Element, source: str, common_backups: Sequence[str], common_left_out: Sequence[LeftOut]
+    root: Element, source: str, common: CommonSettings, common_left_out: Sequence[LeftOut]
 ) -> tuple[list[ImportedHost], list[LeftOut]]:
     entries = root.findall("ServerList/HostEntry")
     if len(entries) > MAX_HOSTS:
@@ -92,7 +99,7 @@ def _read_hosts(
     for number, entry in enumerate(entries, 1):
         name = child_text(entry, "HostName") or child_text(entry, "HostAddress")
         where = f"ServerList/HostEntry[{number}] ({shown(name)})"
-        found = read_host(entry, where, common_backups)
+        found = read_host(entry, where, common)
         if isinstance(found, LeftOut):
             refused.append(found)
         elif fault := fault_of(found.settings):

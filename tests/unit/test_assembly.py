@@ -1,4 +1,4 @@
-"""The number that stands for this machine at gateways."""
+"""Settings as the rooms want them: the number that stands for this machine at gateways, and what a gateway must prove."""
 
 import os
 import re
@@ -50,3 +50,13 @@ def test_a_place_that_cannot_be_read(kept):
     kept.mkdir()
     with pytest.raises(HostSetupFailed, match=r"device-id cannot be kept: .*Set device\.unique_id"):
         unique_id()
+
+
+def test_pins_reach_the_policy_each_as_its_kind():
+    key, chain = f"pin-sha256:{'A' * 43}=", f"pin-sha512:{'A' * 86}=="
+    pinned = Settings(gateway=Gateway(host="a", servercert=[key], chain_pins=[chain]))
+    policy = assembly.trust_policy(pinned, "a")
+    assert (policy.pins, policy.chain_pins, policy.roots) == ((key,), (chain,), ())
+    in_chain = assembly.trust_policy(Settings(gateway=Gateway(host="a", chain_pins=[chain])), "a")
+    assert (in_chain.pins, in_chain.chain_pins) == ((), (chain,))
+    assert in_chain.roots

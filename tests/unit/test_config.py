@@ -16,6 +16,7 @@ from anyike.ikev2.settings import IkeSettings, Retransmission
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 PROFILES = Path("/etc/anyike")
 PIN = "pin-sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+CHAIN_PIN = "pin-sha512:z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg=="
 MINIMAL = "[gateway]\nhost = 'vpn.example.com'\n"
 
 
@@ -169,8 +170,9 @@ class TestFaults:
         assert fault == "work.toml: esp.secrett is not a setting; [esp] has proposals, backend"
 
     def test_unknown_section_lists_the_sections(self):
-        assert "vpn is not a setting; a profile has gateway, ike, esp, login, token, certificate, host_scan, sign_on, device, tunnel" in fault_of(
-            MINIMAL + "[vpn]\na = 1\n"
+        assert (
+            "vpn is not a setting; a profile has gateway, ike, esp, login, token, certificate, host_scan, sign_on, device, tunnel"
+            in fault_of(MINIMAL + "[vpn]\na = 1\n")
         )
 
     def test_a_password_is_refused_and_not_repeated(self):
@@ -192,6 +194,14 @@ class TestFaults:
     @pytest.mark.parametrize("pin", ["sha256:abc", PIN[:-2], PIN.removeprefix("pin-sha256:"), ""])
     def test_a_pin_of_another_kind(self, pin):
         assert "must be pin-sha256:" in fault_of(MINIMAL + f"servercert = ['{pin}']")
+
+    @pytest.mark.parametrize(
+        "pin", [PIN, CHAIN_PIN.replace("512", "256"), CHAIN_PIN[:-4], CHAIN_PIN.removeprefix("pin-sha512:"), ""]
+    )
+    def test_a_chain_pin_of_another_kind(self, pin):
+        assert "gateway.chain_pins[0]" in fault_of(MINIMAL + f"chain_pins = ['{pin}']")
+        assert "must be pin-sha512:" in fault_of(MINIMAL + f"chain_pins = ['{pin}']")
+        assert load(MINIMAL + f"chain_pins = ['{CHAIN_PIN}']").gateway.chain_pins == (CHAIN_PIN,)
 
     def test_values_cannot_drive_the_terminal(self):
         assert "\x1b" not in fault_of('[gateway]\nhost = "\\u001b[2J"')

@@ -15,6 +15,7 @@ from anyike.profile_import.profile import MAX_HOSTS, MAX_LEFT_OUT, MAX_SIZE, Imp
 from anyike.text import printable
 
 SAMPLES = Path(__file__).parents[2] / "vectors/anyconnect_profile"
+ASA_PIN = "pin-sha512:1CTrrVAMvRhKnCRBlcHvHPvVvyW5ZuV7QpWv9wR3oSYPlyz1bfkD9HgO7uCIaYyLbjX9cDmcvJmeIwiVNTrZWg=="
 
 
 def sample(name: str) -> ImportedProfile:
@@ -58,13 +59,18 @@ class TestSamples:
     def test_an_asa(self):
         assert settings_of(sample("asa.xml")) == {
             "Head_office___staff": {
-                "gateway": {"host": "vpn.example.com", "backup_servers": ["backup1.example.com", "192.0.2.99"]},
+                "gateway": {
+                    "host": "vpn.example.com",
+                    "backup_servers": ["backup1.example.com", "192.0.2.99"],
+                    "chain_pins": [ASA_PIN],
+                },
                 "login": {"user_group": "Staff"},
             },
             "Laboratory": {
                 "gateway": {
                     "host": "lab.example.com",
                     "backup_servers": ["lab2.example.com", "2001:db8::2", "lab3.example.com"],
+                    "chain_pins": [ASA_PIN],
                 },
                 "login": {"user_group": "Lab"},
             },
@@ -72,6 +78,7 @@ class TestSamples:
                 "gateway": {
                     "host": "ssl.example.com",
                     "backup_servers": ["backup1.example.com", "192.0.2.99", "vpn.example.com"],
+                    "chain_pins": [ASA_PIN],
                 }
             },
         }
@@ -99,7 +106,6 @@ class TestSamples:
             "AutomaticVPNPolicy/AlwaysOn",
             "EnableScripting",
             "CertificatePinning",
-            "CertificatePinning/CertificatePinList/Pin[1] (/CN=Example Root CA)",
             "CertificatePinning/CertificatePinList/Pin[2]",
             "CertificateMatch",
             "RetainVpnOnLogoff",
@@ -115,7 +121,6 @@ class TestSamples:
             "BackupServerList/HostAddress[1]",
             "BackupServerList/HostAddress[4]",
             "HostAddress",
-            "CertificatePinList/Pin[1] (/CN=lab.example.com)",
             "LoadBalancingServerList",
         ]
         assert [entry.where.split(")/")[1] for entry in web.left_out] == [
@@ -293,6 +298,12 @@ class TestClientSettings:
     def test_unknown_parts_beside_the_known_ones_are_named(self):
         data = f"<AnyConnectProfile><Extra/><ServerList>{host()}</ServerList></AnyConnectProfile>".encode()
         assert lost(import_profile(data, "x.xml").left_out) == {"Extra": "is unknown"}
+
+    def test_a_second_one_is_named(self):
+        data = (
+            f"<AnyConnectProfile>{'<ClientInitialization/>' * 3}<ServerList>{host()}</ServerList></AnyConnectProfile>"
+        )
+        assert list(lost(import_profile(data.encode(), "x.xml").left_out)) == ["ClientInitialization[2]"]
 
 
 class TestRefused:
