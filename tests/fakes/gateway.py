@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,7 +29,7 @@ from tests.fakes.keys import (
     unprotect,
 )
 from tests.fakes.pki import HOST, Credential, gateway_credential
-from tests.fakes.script import FAILURE, SUCCESS, Authenticator
+from tests.fakes.session import Authenticator, Call, IkeAttributes, RecordedSession
 from tests.fakes.wire import Header, Payload, Proposal
 
 Address = tuple[str, int]
@@ -72,7 +73,7 @@ class Profile:
 
     `group`: the only Diffie-Hellman group it accepts, 0 takes the client's. `auth`: "prf", "sha1", "rfc7427", "ecdsa".
     `nat`: "none" seen, "gateway" behind one, "client" behind one, "silent" without detection. `fragmentation`: what is announced
-    and used, "ietf", "cisco" or "off".
+    and used, "ietf", "cisco" or "off". `client_identities`: the IDi bodies that are taken, () takes any.
     """
 
     group: int = 0
@@ -80,6 +81,7 @@ class Profile:
     auth: str = "prf"
     credential: Credential | None = None
     identity: bytes = b"\x02\0\0\0" + HOST.encode()
+    client_identities: tuple[bytes, ...] = ()
     nat: str = "none"
     fragmentation: str = "ietf"
     fragment_size: int = 1200
@@ -94,7 +96,10 @@ class Profile:
 
 @dataclass
 class Journal:
-    """What the gateway saw and did, for assertions and failing tests."""
+    """What the gateway saw and did, for assertions and failing tests.
+
+    `calls` are those of the EAP session; `fragments` counts pieces by who sent them and in which format.
+    """
 
     lines: list[str] = field(default_factory=list)
     requests: list[tuple[int, int]] = field(default_factory=list)
@@ -103,6 +108,8 @@ class Journal:
     client_authentic: bool | None = None
     deleted: bool = False
     last_payloads: list[Payload] = field(default_factory=list)
+    fragments: Counter[str] = field(default_factory=Counter)
+    calls: list[Call] = field(default_factory=list)
 
 
 class Gateway:
@@ -114,11 +121,14 @@ class Gateway:
         profile: Profile | None = None,
         tamper: Tamper | None = None,
         random: Callable[[int], bytes] = os.urandom,
+        on_call: Callable[[Call], None] = lambda _call: None,
     ) -> None:
         self.profile = profile or Profile()
+        self._on_call = on_call
         self.tamper = tamper or Tamper()
         self.login = login
         self.journal = Journal()
+        self._session = RecordedSession(login, self._record)
         self.random = random
         self.spi_i = bytes(8)
         self.spi_r = bytes(8)
@@ -226,10 +236,12 @@ class Gateway:
         if self.keys is None or (header.spi_i, header.spi_r) != (self.spi_i, self.spi_r):
             raise ValueError("unknown SPIs")
         if header.next_payload == wire.CISCO_FRAGMENT:
+            self.journal.fragments["client, 132"] += 1
             number, last = message[wire.HEADER + 6], message[wire.HEADER + 7]
             whole = self._collected.add(header.message_id, number, number if last else 0, message[wire.HEADER + 8 :])
             return self._receive_whole(whole) if whole else []
         if header.next_payload == wire.SKF:
+            self.journal.fragments["client, RFC 7383"] += 1
             number, total = (int.from_bytes(message[at : at + 2], "big") for at in (32, 34))
             known = self._cache.get(header.message_id)
             if known and header.message_id < self._expected:
@@ -271,29 +283,47 @@ class Gateway:
     def _answer(self, header: Header, payloads: list[Payload]) -> tuple[Step, list[Payload]]:
         if header.exchange == wire.INFORMATIONAL:
             self.journal.deleted |= wire.one(payloads, wire.DELETE) is not None
+            if self.journal.deleted or AUTHENTICATION_FAILED in wire.notifies(payloads):
+                self._session.end()
             return Step.ANSWER, []
         eap, auth = wire.one(payloads, wire.EAP), wire.one(payloads, wire.AUTH)
         if eap is not None:
-            packet = self.login.receive(eap.body)
-            over = packet[0] in (SUCCESS, FAILURE)
-            return Step.SUCCESS if over else Step.LOGIN, [Payload(wire.EAP, packet)]
+            self._session.receive_packet(eap.body)
+            packet, result = self._session.send_packet(), self._session.get_result()
+            if result is False:
+                self._session.end()
+            return Step.LOGIN if result is None else Step.SUCCESS, [Payload(wire.EAP, packet)]
         if auth is not None:
-            return Step.FINAL, self._conclude(auth.body)
+            answer = self._conclude(auth.body)
+            self._session.end()
+            return Step.FINAL, answer
         return Step.PROOF, self._prove(payloads)
+
+    def _record(self, call: Call) -> None:
+        self.journal.calls.append(call)
+        self._on_call(call)
 
     def _prove(self, payloads: list[Payload]) -> list[Payload]:
         self._identity_i = wire.one(payloads, wire.IDI).body
         self._esp_offer = wire.read_proposals(wire.one(payloads, wire.SA).body)
+        if self.profile.client_identities and self._identity_i not in self.profile.client_identities:
+            self.journal.lines.append(f"refused the client identity {self._identity_i!r}")
+            return [wire.notify(AUTHENTICATION_FAILED)]
         credential = self.profile.credential or gateway_credential("ecdsa" if self.profile.auth == "ecdsa" else "rsa")
         keys = self._keys
         octets = self._responder_octets()
         method, signature = credential.sign(self.profile.auth, octets, keys.hash_name)
+        self._session.begin(self._identity_i, IkeAttributes(self._initiator_octets(), keys.hash_name))
         return [
             Payload(wire.IDR, self.profile.identity),
             Payload(wire.CERT, b"\x04" + credential.certificate),
             Payload(wire.AUTH, bytes([method, 0, 0, 0]) + signature),
-            Payload(wire.EAP, self.login.begin(self._identity_i)),
+            Payload(wire.EAP, self._session.send_packet()),
         ]
+
+    def _initiator_octets(self) -> bytes:
+        keys = self._keys
+        return self._init_request + self._nr + prf(keys.hash_name, keys.sk_pi, self._identity_i)
 
     def _responder_octets(self) -> bytes:
         keys = self._keys
@@ -302,7 +332,7 @@ class Gateway:
     def _conclude(self, auth: bytes) -> list[Payload]:
         keys = self._keys
         expected = keys.shared_key_mic(keys.sk_pi, self._init_request, self._nr, self._identity_i)
-        self.journal.client_authentic = auth == b"\x02\0\0\0" + expected
+        self.journal.client_authentic = self._session.get_result() is True and auth == b"\x02\0\0\0" + expected
         if not self.journal.client_authentic:
             return [wire.notify(AUTHENTICATION_FAILED)]
         mine = keys.shared_key_mic(keys.sk_pr, self._init_response, self._ni, self.profile.identity)
@@ -339,6 +369,7 @@ class Gateway:
         limit = self.profile.fragment_size
         if len(content) > limit - 100 and self.profile.fragmentation == "ietf":
             parts = pieces(content, limit - 100)
+            self.journal.fragments["gateway, RFC 7383"] += len(parts)
             total = len(parts).to_bytes(2, "big")
             messages = [
                 self._sealed(header, wire.SKF, 0 if number > 1 else first, number.to_bytes(2, "big") + total, part)
@@ -348,6 +379,7 @@ class Gateway:
             whole = self._sealed(header, wire.SK, first, b"", content, self.tamper.clear(step))
             large = len(whole) > limit and self.profile.fragmentation == "cisco"
             messages = cut_cisco(header, whole, limit) if large else [whole]
+            self.journal.fragments["gateway, 132"] += len(messages) if large else 0
         return self.tamper.messages(step, messages)
 
     def _sealed(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from anyike.eap.form import Answers, Form
 from anyike.eap.method import EapMethod
+from anyike.eap.question import Answer, Question
 from anyike.eap_anyconnect.method import AnyConnectEap
 from anyike.eap_anyconnect.settings import DeviceIdentity, LoginSettings
 from anyike.errors import AnyikeError
@@ -21,17 +22,18 @@ from anyike.ikev2.connection import Connection, State
 from anyike.ikev2.constants import VENDOR_ANYCONNECT_EAP, VENDOR_FRAGMENTATION, IdType
 from anyike.ikev2.events import (
     ChildSpiNeeded,
-    CredentialsNeeded,
     Established,
     Event,
     GatewayProof,
+    LoginQuestion,
     Terminated,
 )
 from anyike.ikev2.payloads import IdInitiator
 from anyike.ikev2.proposals import parse_esp, parse_ike
 from anyike.ikev2.settings import IkeSettings
 from tests.fakes.gateway import Gateway, Profile, Tamper
-from tests.fakes.script import Authenticator, password_login
+from tests.fakes.script import password_login
+from tests.fakes.session import Authenticator
 
 CLIENT = ("192.0.2.1", 40500)
 GATEWAY = "198.51.100.1"
@@ -68,12 +70,17 @@ def login_method(**changes: object) -> AnyConnectEap:
 
 @dataclass
 class User:
-    """Whoever answers the questions. `verdict` is asked about the gateway; `answers` fill any form."""
+    """Whoever answers the questions. `verdict` is asked about the gateway; `answers` fill any form, the only question."""
 
     answers: Mapping[str, str] = field(default_factory=lambda: {"username": "ada", "password": "secret"})
     verdict: Callable[[GatewayProof], AnyikeError | None] = lambda _proof: None
     thinks: float = 0.0
     forms: list[Form] = field(default_factory=list)
+
+    def answer(self, question: Question) -> Answer:
+        assert isinstance(question, Form), question
+        self.forms.append(question)
+        return Answers(self.answers)
 
 
 class Link:
@@ -201,9 +208,9 @@ class Link:
             case GatewayProof():
                 error = user.verdict(event)
                 return lambda: client.supply_verdict(error, self.now)
-            case CredentialsNeeded(form):
-                user.forms.append(form)
-                return lambda: client.supply_answers(Answers(user.answers), self.now)
+            case LoginQuestion(question):
+                answer = user.answer(question)
+                return lambda: client.supply_answer(answer, self.now)
             case _:
                 return None
 

@@ -4,62 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
-from xml.etree import ElementTree as ET
 
-TYPE = bytes.fromhex("fe000009") + b"DBRP"
+from tests.fakes.eap import FAILURE, SUCCESS, TYPE, Reply, request, tlv
+from tests.fakes.session import IkeAttributes
+
 DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>\n'
-REQUEST, RESPONSE, SUCCESS, FAILURE = 1, 2, 3, 4
 
 OPAQUE = b'<opaque is-for="sg"><tunnel-group>Staff</tunnel-group><config-hash>1367268141499</config-hash></opaque>'
 FIELDS = (
     b'<input type="text" name="username" label="Username:"/><input type="password" name="password" label="Password:"/>'
 )
-
-
-class Authenticator(Protocol):
-    """One EAP conversation: begin, then a packet for each packet, until Success or Failure was said."""
-
-    def begin(self, identity: bytes) -> bytes:
-        """The first Request; `identity` is the client's IDi body."""
-
-    def receive(self, packet: bytes) -> bytes:
-        """The answer to a Response."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A Response of the client, taken apart without the client's own code."""
-
-    packet: bytes
-
-    @property
-    def identifier(self) -> int:
-        return self.packet[1]
-
-    @property
-    def method_type(self) -> bytes:
-        return self.packet[4:12] if self.packet[4] == TYPE[0] else self.packet[4:5]
-
-    @property
-    def tlvs(self) -> dict[int, bytes]:
-        found, rest = {}, self.packet[12:]
-        while rest:
-            length = int.from_bytes(rest[2:4], "big")
-            found[int.from_bytes(rest[:2], "big")] = rest[4 : 4 + length]
-            rest = rest[4 + length :]
-        return found
-
-    @property
-    def document(self) -> bytes:
-        return self.tlvs[0]
-
-    @property
-    def root(self) -> ET.Element:
-        return ET.fromstring(self.document)
-
-    def text(self, path: str) -> str:
-        return self.root.findtext(path) or ""
 
 
 @dataclass(frozen=True)
@@ -97,15 +51,6 @@ def login_form(fields: bytes = FIELDS, *, error: bytes = b"", filler: bytes = b"
     return document("auth-request", OPAQUE + b"<csport>443</csport>" + form)
 
 
-def request(identifier: int, content: bytes, method_type: bytes = TYPE) -> bytes:
-    length = 4 + len(method_type) + len(content)
-    return bytes([REQUEST, identifier]) + length.to_bytes(2, "big") + method_type + content
-
-
-def tlv(number: int, value: bytes) -> bytes:
-    return number.to_bytes(2, "big") + len(value).to_bytes(2, "big") + value
-
-
 def say(content: bytes, method_type: bytes = TYPE) -> Packet:
     """A Request with this content behind its type, whatever it is."""
     return Packet(lambda identifier: request(identifier, content, method_type))
@@ -128,14 +73,20 @@ class ScriptedLogin:
         self.replies: list[Reply] = []
         self.result: bool | None = None
 
-    def begin(self, identity: bytes) -> bytes:
+    def begin(self, identity: bytes, attributes: IkeAttributes) -> None:
         self.identity = identity
-        return self._next(None)
 
-    def receive(self, packet: bytes) -> bytes:
-        reply = Reply(packet)
-        self.replies.append(reply)
-        return self._next(reply)
+    def receive_packet(self, packet: bytes) -> None:
+        self.replies.append(Reply(packet))
+
+    def send_packet(self) -> bytes:
+        return self._next(self.replies[-1] if self.replies else None)
+
+    def get_result(self) -> bool | None:
+        return self.result
+
+    def end(self) -> None:
+        """Nothing is left to do."""
 
     @property
     def documents(self) -> list[str]:
