@@ -32,8 +32,10 @@ lint: $(VENV)/ready
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
 
+# About a minute, once the image of the test gateway is built.
 bench: root $(VENV)/bin/anyike
 	$(VENV)/bin/python bench/connect.py
+	$(VENV)/bin/python bench/login.py
 
 wheel: $(VENV)/ready
 	$(VENV)/bin/python -m build --wheel

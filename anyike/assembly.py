@@ -24,7 +24,7 @@ from anyike.ikev2.constants import (
 )
 from anyike.ikev2.payloads import IdInitiator, IdResponder
 from anyike.ikev2.proposals import ProposalSpec, parse_esp, parse_ike
-from anyike.ikev2.settings import IkeSettings, Retransmission
+from anyike.ikev2.settings import IkeSettings, Lifetime, Retransmission
 from anyike.trust_store import load_roots, load_system_roots
 
 _UNIQUE_ID = re.compile(rb"[0-9A-Fa-f]{64}")
@@ -59,6 +59,8 @@ def ike_settings(settings: Settings, roots: Sequence[bytes], *, force_encapsulat
         start_on_nat_port=gateway.start_on_nat_port,
         force_encapsulation=force_encapsulation,
         error_grace=ike.error_grace,
+        ike_lifetime=Lifetime(ike.rekey_time, ike.life_time),
+        child_lifetime=Lifetime(settings.esp.rekey_time, settings.esp.life_time),
         liveness_interval=ike.liveness_interval,
         keepalive_interval=ike.keepalive_interval,
     )

@@ -23,6 +23,8 @@ from anyike.gateway_trust import judge
 from anyike.ikev2.connection import Connection
 from anyike.ikev2.events import (
     Address,
+    ChildAdded,
+    ChildRemoved,
     ChildSpiNeeded,
     Established,
     Event,
@@ -31,6 +33,7 @@ from anyike.ikev2.events import (
     LoginAccepted,
     LoginQuestion,
     Notice,
+    OutboundSwitched,
     Terminated,
 )
 from anyike.ikev2.settings import IkeSettings
@@ -113,7 +116,13 @@ class _Client:
         self._attempt: _Attempt | None = None
         self._asked = False
         self._failure: asyncio.Future[AnyikeError] = asyncio.get_running_loop().create_future()
-        self._data_path = UserspaceDataPath(self._send_esp, self._fail, settings.tunnel.interface)
+        self._data_path = UserspaceDataPath(
+            self._send_esp,
+            self._fail,
+            settings.tunnel.interface,
+            worn_after=settings.esp.rekey_packets,
+            on_worn=self._renew_child,
+        )
         self._host = settings.gateway.host
         self._policy = assembly.trust_policy(settings, self._host)
 
@@ -329,9 +338,12 @@ class _Client:
         if not banner or banner in self._noticed or not self._settings.login.accept_banner:
             return
         answer = await self._answer(attempt, acceptance_of(printable(banner)))
-        self._noticed.add(banner)
-        if isinstance(answer, Answers) and not is_accepted(answer):
+        if answer is None:  # the tunnel ended meanwhile, or the user ended it
+            await self._stay()
+            raise asyncio.CancelledError
+        if not isinstance(answer, Answers) or not is_accepted(answer):
             raise LoginFailed("the gateway's banner was not accepted: logged off")
+        self._noticed.add(banner)
 
     def _mtu(self, established: Established, outer_mtu: int) -> int:
         """What fits the path; less where the gateway or the user says so."""
@@ -354,8 +366,26 @@ class _Client:
                     return "logged off"
                 case Notice(text):
                     self._notice(text)
-                case other:
-                    log.debug("%s is of no interest now", type(other).__name__)
+                case event:
+                    await self._rekey(event)
+                    driver.pump()
+
+    async def _rekey(self, event: Event) -> None:
+        """Carry out what the core wants of the data path; what it asks is answered when that is done."""
+        assert self._attempt is not None
+        attempt, connection = self._attempt, self._attempt.driver.connection
+        match event:
+            case ChildSpiNeeded():
+                connection.supply_child_spi(await self._data_path.allocate_spi(), attempt.driver.now)
+            case ChildAdded(child):
+                await self._data_path.install(child, attempt.local, attempt.remote)
+                connection.child_installed(child.inbound_spi, attempt.driver.now)
+            case OutboundSwitched(outbound_spi):
+                await self._data_path.switch_outbound(outbound_spi)
+            case ChildRemoved(inbound_spi):
+                await self._data_path.remove(inbound_spi)
+            case other:
+                log.debug("%s is of no interest now", type(other).__name__)
 
     async def _next_event(self, driver: Driver) -> Event:
         """The core's next event, or the error by which the data path or the socket failed."""
@@ -404,6 +434,11 @@ class _Client:
     def _send_esp(self, packet: bytes, remote: Address) -> None:
         if self._attempt is not None:
             self._attempt.udp.send(packet, remote)
+
+    def _renew_child(self, inbound_spi: int) -> None:
+        if self._attempt is not None:
+            driver = self._attempt.driver
+            asyncio.get_running_loop().call_soon(driver.act, lambda now: driver.connection.child_expiring(inbound_spi, now))
 
     def _reader_ended(self, reader: asyncio.Task[None]) -> None:
         """Nobody reads the socket any more: rather no tunnel than a dark one."""

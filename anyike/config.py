@@ -105,6 +105,7 @@ def _interface(value: str) -> str:
     size = len(value.encode())
     if not 0 < size <= _MAX_INTERFACE_BYTES or "/" in value or value in {".", ".."} or any(map(str.isspace, value)):
         raise ValueError(f"must have 1 to {_MAX_INTERFACE_BYTES} bytes, without spaces and slashes")
+    _no_null(value)
     if "%" in value.replace("%d", "", 1):
         raise ValueError("may hold one %d, which the kernel replaces by a number, and no other %")
     return value
@@ -118,31 +119,40 @@ def _id_type(value: object) -> object:
     return value
 
 
+def _no_null(value: str) -> str:
+    """The kernel and the libraries of C end a text at the first."""
+    if "\0" in value:
+        raise ValueError("must not hold a null character")
+    return value
+
+
 def _from_profile(value: Path, info: ValidationInfo) -> Path:
     """A relative file name is relative to the profile's directory, wherever the command is called."""
+    _no_null(str(value))
     base: Path = (info.context or {}).get("directory", Path.cwd())
     return base / value
 
 
 def _file_or_token(value: str, info: ValidationInfo) -> str:
-    return value if value.startswith("pkcs11:") else str(_from_profile(Path(value), info))
+    return _no_null(value) if value.startswith("pkcs11:") else str(_from_profile(Path(value), info))
 
 
 def _credential(value: str) -> str:
-    if not value or "/" in value or value in {".", ".."} or len(value) > _MAX_CREDENTIAL:
+    if not value or {"/", "\0"} & set(value) or value in {".", ".."} or len(value) > _MAX_CREDENTIAL:
         raise ValueError("must be the name of a credential, as in LoadCredential=NAME:...")
     return value
 
 
 def _form_entry(value: str) -> str:
-    parse_form_entry(value, "login.form_entries")
+    parse_form_entry(_no_null(value), "login.form_entries")
     return value
 
 
-Text = Annotated[str, Field(min_length=1, max_length=1024)]
+Text = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_no_null)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 SecondsOrOff = Annotated[float, Field(ge=0, le=86_400)]
+LongSecondsOrOff = Annotated[float, Field(ge=0, le=30 * 86_400)]
 File = Annotated[Path, Strict(False), AfterValidator(_from_profile)]
 FileOrToken = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_file_or_token)]
 Command = Annotated[tuple[Text, ...], Strict(False), Field(min_length=1, max_length=256)]
@@ -224,6 +234,8 @@ class Ike(Section):
     retransmit_base: Annotated[float, Field(ge=1, le=10)] = 1.8
     retransmit_tries: Annotated[int, Field(ge=0, le=20)] = 5
     error_grace: SecondsOrOff = 2.0
+    rekey_time: LongSecondsOrOff = 72_000.0
+    life_time: LongSecondsOrOff = 86_400.0
     liveness_interval: SecondsOrOff = 30.0
     keepalive_interval: Seconds = 20.0
     application_version: Text = "anyike"
@@ -235,6 +247,9 @@ class Esp(Section):
     """The CHILD_SA and what encrypts its packets."""
 
     proposals: EspProposals = DEFAULT_ESP_PROPOSALS
+    rekey_time: LongSecondsOrOff = 14_400.0
+    life_time: LongSecondsOrOff = 18_000.0
+    rekey_packets: Annotated[int, Field(ge=0, le=2**32 - 1)] = 2**31
     backend: Literal["auto", "tun"] = "auto"
 
 

@@ -82,6 +82,11 @@ class Driver:
             self.ended.set()
         self._happened.set()
 
+    def act(self, what: Callable[[float], None]) -> None:
+        """Have the core do something now, and send what comes of it."""
+        what(self.now)
+        self.pump()
+
     async def next_event(self) -> Event:
         """The core's next event; waits for it."""
         while True:

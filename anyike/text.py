@@ -17,6 +17,8 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 def printable(text: str) -> str:
     """`text` with U+FFFD for what could drive a terminal or disguise a line; newlines stay, tabs become spaces."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
+    if lines.replace("\n", "").isprintable():  # nearly always; and far faster, should it be a form of 64 KiB
+        return lines
     return "".join(_harmless(character) for character in lines)
 
 

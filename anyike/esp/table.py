@@ -20,10 +20,21 @@ SPI_COUNT = 2**32 - FIRST_SPI
 
 
 class SaTable:
-    """Bytes in, bytes or a reason out. `random` gives SPIs and the IVs of block ciphers."""
+    """Bytes in, bytes or a reason out.
 
-    def __init__(self, random: Callable[[int], bytes]) -> None:
+    `random` gives SPIs and the IVs of block ciphers. `on_worn` is called once with the inbound SPI of a CHILD_SA that has
+    protected `worn_after` packets (0: never): its sequence numbers are not for ever.
+    """
+
+    def __init__(
+        self,
+        random: Callable[[int], bytes],
+        worn_after: int = 0,
+        on_worn: Callable[[int], None] = lambda _inbound_spi: None,
+    ) -> None:
         self._random = random
+        self._worn_after = worn_after
+        self._on_worn = on_worn
         self._reserved: set[int] = set()
         self._inbound: dict[int, InboundSa] = {}
         self._outbound: dict[int, OutboundSa] = {}
@@ -80,7 +91,11 @@ class SaTable:
     def protect(self, packet: bytes) -> bytes | DropReason:
         """The ESP packet for one inner IP packet, by the SA that was switched to."""
         current = self._current
-        return DropReason.NO_OUTBOUND_SA if current is None else current.protect(packet)
+        if current is None:
+            return DropReason.NO_OUTBOUND_SA
+        if current.sequence == self._worn_after and self._worn_after:
+            self._on_worn(next(ours for ours, theirs in self._outbound_of_inbound.items() if theirs == current.spi))
+        return current.protect(packet)
 
     def unprotect(self, packet: bytes) -> bytes | DropReason:
         """The inner IP packet of an ESP packet, whatever bytes it may be."""

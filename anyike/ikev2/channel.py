@@ -15,6 +15,7 @@ from anyike.ikev2.counters import Count, Counters
 from anyike.ikev2.events import Address, Datagram
 from anyike.ikev2.exchanges.ike_sa_init import IkeSaInitResult
 from anyike.ikev2.fragments import CiscoReassembler, FragmentDrop, SkfReassembler, cut_cisco
+from anyike.ikev2.keymat import IkeKeys
 from anyike.ikev2.message import Header, Message, decode_header, decode_payloads
 from anyike.ikev2.payloads import Notify, Payload, UnknownPayload
 from anyike.ikev2.protection import Protection
@@ -71,6 +72,11 @@ def _title(payload: Payload) -> str:
     return PayloadType(payload.TYPE).name
 
 
+def make_spi(random: Callable[[int], bytes]) -> bytes:
+    """An SPI of an IKE SA: eight bytes, never all zero (RFC 7296 3.1)."""
+    return bytes([random(1)[0] | 1]) + random(7)
+
+
 class Channel:
     """Where the messages of one IKE SA come from and go to."""
 
@@ -78,6 +84,7 @@ class Channel:
         self._settings = settings
         self._random = random
         self._counters = counters
+        self._initiator = True
         self._protection: Protection | None = None
         self._skf = SkfReassembler()
         self._cisco = CiscoReassembler()
@@ -85,7 +92,7 @@ class Channel:
         self._cisco_peer = False
         self._on_nat_port = False
         self._first_fragments: dict[bool, bytes] = {}
-        self.spi_i = bytes([random(1)[0] | 1]) + random(7)  # never zero (RFC 7296 3.1)
+        self.spi_i = make_spi(random)
         self.spi_r = bytes(8)
         self.remote: Address = ("", 0)
 
@@ -105,6 +112,23 @@ class Channel:
         self._ietf_peer = result.ietf_fragmentation
         self._cisco_peer = result.cisco_fragmentation
         self._protection = Protection(result.keys.initiator_cipher(), result.keys.responder_cipher(), self._random)
+
+    def successor(self, spi_i: bytes, spi_r: bytes, keys: IkeKeys, *, initiator: bool) -> Channel:
+        """The channel of an IKE SA that replaces this one; `initiator`: whether we started the rekeying (RFC 7296 2.18)."""
+        new = Channel(self._settings, self._random, self._counters)
+        new._initiator = initiator
+        new.spi_i, new.spi_r = spi_i, spi_r
+        new.remote, new._on_nat_port = self.remote, self._on_nat_port
+        new._ietf_peer, new._cisco_peer = self._ietf_peer, self._cisco_peer
+        outbound, inbound = keys.initiator_cipher(), keys.responder_cipher()
+        if not initiator:
+            outbound, inbound = inbound, outbound
+        new._protection = Protection(outbound, inbound, self._random)
+        return new
+
+    def owns(self, datagram: bytes) -> bool:
+        """Whether a datagram has the SPIs of this IKE SA."""
+        return datagram[:16] == self.spi_i + self.spi_r
 
     def wipe(self) -> None:
         """Let go of the keys."""
@@ -166,7 +190,7 @@ class Channel:
         return self._settings.fragment_size - IP_HEADER[ip_address(self.remote[0]).version] - UDP_HEADER - marker
 
     def _header(self, exchange: int, message_id: int, *, response: bool) -> Header:
-        flags = FLAG_INITIATOR | (FLAG_RESPONSE if response else 0)
+        flags = (FLAG_INITIATOR if self._initiator else 0) | (FLAG_RESPONSE if response else 0)
         return Header(self.spi_i, self.spi_r, 0, exchange, flags, message_id)
 
     # --- in ------------------------------------------------------------------------------------------------------------
@@ -177,7 +201,7 @@ class Channel:
             header = decode_header(datagram)
         except DecodeError:
             return None
-        ours = header.spi_i == self.spi_i and header.spi_r == self.spi_r and not header.from_initiator
+        ours = self.owns(datagram) and header.from_initiator != self._initiator
         return None if header.is_response or not ours else header.message_id
 
     def decode(
@@ -200,7 +224,7 @@ class Channel:
                 return self._decode_whole(header, datagram, datagram)
 
     def _misplaced(self, header: Header, source: Address, window: RequestWindow, expected_request: int) -> Count | None:
-        if header.spi_i != self.spi_i or header.from_initiator:
+        if header.spi_i != self.spi_i or header.from_initiator == self._initiator:
             return Count.DROPPED_WRONG_SPI
         if self._protection is None:
             if ip_address(source[0].partition("%")[0]) != ip_address(self.remote[0].partition("%")[0]):

@@ -15,11 +15,11 @@ from enum import Enum, auto
 from anyike.eap.method import EapMethod
 from anyike.eap.peer import EapPeer
 from anyike.eap.question import Answer
-from anyike.errors import AnyikeError, GatewayRefused, ProtocolError, TunnelEnded, Unreachable
-from anyike.ikev2 import natt, responder, rules
+from anyike.errors import AnyikeError, GatewayRefused, ProtocolError, Unreachable
+from anyike.ikev2 import responder, rules
 from anyike.ikev2.channel import Channel, Inbound, MessageTooLarge
 from anyike.ikev2.child_sa import ChildSa
-from anyike.ikev2.constants import ExchangeType, NotifyType, ProtocolId
+from anyike.ikev2.constants import ExchangeType, NotifyType
 from anyike.ikev2.counters import Count, Counters
 from anyike.ikev2.events import (
     Address,
@@ -34,16 +34,15 @@ from anyike.ikev2.exchanges.ike_auth import IkeAuth
 from anyike.ikev2.exchanges.ike_sa_init import IkeSaInit, describe_algorithms
 from anyike.ikev2.exchanges.outcome import Again, Done, Failed, Goodbye, Noted, Outcome, Restart, Stale, Wait
 from anyike.ikev2.exchanges.refusals import is_error
+from anyike.ikev2.ike_sa import IkeSa
 from anyike.ikev2.message import UnsupportedCriticalPayload
-from anyike.ikev2.payloads import Delete, Notify, Payload
+from anyike.ikev2.payloads import Notify, Payload
 from anyike.ikev2.settings import IkeSettings
+from anyike.ikev2.tunnel import Tunnel
 from anyike.ikev2.window import Due, RequestWindow, ResponseCache
 from anyike.wire import DecodeError
 
 log = logging.getLogger(__name__)
-
-GOODBYE_TRIES = 2
-"""A DELETE is repeated this often: long enough for a lost packet, short enough for somebody who waits at Ctrl-C."""
 
 
 class State(Enum):
@@ -83,18 +82,13 @@ class Connection:
         self._outbox: deque[Datagram] = deque()
         self._init: IkeSaInit | None = None
         self._auth: IkeAuth | None = None
-        self._child: ChildSa | None = None
+        self._tunnel: Tunnel | None = None
         self._noted: tuple[AnyikeError, float] | None = None
-        self._end: AnyikeError | None = None
-        self._delete_id = 0
-        self._keepalive = False
-        self._heard = 0.0
-        self._spoke = 0.0
 
     @property
     def remote(self) -> Address:
         """Where the gateway is talked to now: the NAT port after the float."""
-        return self._channel.remote
+        return self._channel.remote if self._tunnel is None else self._tunnel.remote
 
     @property
     def leaving(self) -> bool:
@@ -116,24 +110,25 @@ class Connection:
         if self.state in (State.IDLE, State.CLOSED):
             self.counters[Count.DROPPED_AFTER_END] += 1
             return
+        if self._tunnel is not None:
+            self._tunnel.receive(datagram, source, now)
+            return
         repeated = self._channel.peek_request(datagram)
         if repeated is not None:
             response = self._cache.response_to(repeated, datagram)
             if response:
                 self.counters[Count.RETRANSMISSIONS_IN] += 1
-                self._queue(response, now)
+                self._queue(response)
                 return
         inbound = self._channel.decode(datagram, source, self._window, self._cache.expected, now)
         if inbound is None:
             return
         self.counters[Count.MESSAGES_IN] += 1
         log.debug("received %s", inbound)
-        if inbound.protected:
-            self._heard = now
         if inbound.header.is_response:
             self._handle_response(inbound, now)
         else:
-            self._handle_request(inbound, now)
+            self._handle_request(inbound)
 
     def datagrams_to_send(self) -> list[Datagram]:
         """Everything that is to go out now, in order."""
@@ -143,31 +138,28 @@ class Connection:
 
     def get_timer(self) -> float | None:
         """When `handle_timer` wants to be called."""
-        deadlines = [self._window.deadline, self._liveness_due(), self._keepalive_due()]
-        deadlines.append(self._noted[1] if self._noted and self._noted[1] < math.inf else None)
+        if self._tunnel is not None:
+            return None if self._tunnel.over else self._tunnel.get_timer()
+        deadlines = [self._window.deadline, self._noted[1] if self._noted and self._noted[1] < math.inf else None]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
+        if self._tunnel is not None:
+            if not self._tunnel.over:
+                self._tunnel.handle_timer(now)
+            return
         if self._noted is not None and now >= self._noted[1]:
             self._terminate(self._noted[0])
             return
         match self._window.handle_timer(now):
             case Due.RETRANSMIT:
                 self.counters[Count.RETRANSMISSIONS_OUT] += 1
-                self._queue(self._window.datagrams, now)
+                self._queue(self._window.datagrams)
             case Due.GIVE_UP:
                 self._terminate(self._silence())
-                return
             case Due.NOTHING:
                 pass
-        liveness, keepalive = self._liveness_due(), self._keepalive_due()
-        if liveness is not None and now >= liveness:
-            self._request(ExchangeType.INFORMATIONAL, (), now)
-        if keepalive is not None and now >= keepalive:
-            self.counters[Count.KEEPALIVES_OUT] += 1
-            self._outbox.append(Datagram(natt.KEEPALIVE, self._channel.remote))
-            self._spoke = now
 
     def next_event(self) -> Event | None:
         """The oldest event not taken yet."""
@@ -176,8 +168,10 @@ class Connection:
     # --- answers from outside ------------------------------------------------------------------------------------------
 
     def supply_child_spi(self, spi: int, now: float) -> None:
-        """Answer to ChildSpiNeeded: IKE_AUTH begins."""
-        if self.state is State.AUTH and self._auth is not None:
+        """Answer to ChildSpiNeeded: IKE_AUTH begins, or a rekeying goes on."""
+        if self._tunnel is not None:
+            self._tunnel.supply_child_spi(spi, now)
+        elif self.state is State.AUTH and self._auth is not None:
             self._request(ExchangeType.IKE_AUTH, self._auth.build(spi), now)
 
     def supply_verdict(self, error: AnyikeError | None, now: float) -> None:
@@ -190,6 +184,26 @@ class Connection:
         if self.state is State.AUTH and self._auth is not None:
             self._follow(self._auth.supply_answer(answer), now)
 
+    def child_installed(self, inbound_spi: int, now: float) -> None:
+        """Answer to ChildAdded."""
+        if self._tunnel is not None:
+            self._tunnel.child_installed(inbound_spi, now)
+
+    def child_expiring(self, inbound_spi: int, now: float) -> None:
+        """The data path says that a CHILD_SA has carried as much as it soon may: new keys, please."""
+        if self._tunnel is not None:
+            self._tunnel.expire(inbound_spi, now)
+
+    def rekey(self, now: float) -> None:
+        """New keys for everything, because somebody wants them."""
+        if self._tunnel is not None:
+            self._tunnel.rekey(now)
+
+    def check_liveness(self, now: float) -> None:
+        """Ask the gateway now whether it is there: the machine slept, or the network changed."""
+        if self._tunnel is not None:
+            self._tunnel.check_liveness(now)
+
     def note_network_error(self, reason: str, now: float) -> None:
         """The network says that the gateway cannot be reached (ICMP, no route): anybody can forge that, so it is only noted."""
         self.counters[Count.UNAUTHENTICATED_ERRORS] += 1
@@ -197,7 +211,8 @@ class Connection:
 
     def note_traffic(self, now: float) -> None:
         """Authentic ESP arrived: the gateway is alive, no liveness check is due."""
-        self._heard = max(self._heard, now)
+        if self._tunnel is not None:
+            self._tunnel.note_traffic(now)
 
     def close(self, now: float) -> None:
         """Log off: DELETE in an established tunnel, AUTHENTICATION_FAILED while the user is being asked."""
@@ -205,6 +220,7 @@ class Connection:
             case State.ESTABLISHED:
                 self._leave(None, now)
             case State.AUTH if self._window.outstanding:
+                self._stand(None, now)
                 self._leave(None, now)
             case State.AUTH:
                 self._say_goodbye(Goodbye.NOTIFY, None, now)
@@ -220,7 +236,7 @@ class Connection:
             self._note_unprotected(inbound, now)
             return
         try:
-            payloads = self._legal(inbound)
+            payloads = rules.legal(inbound)
         except DecodeError as error:
             self._reject_response(inbound, error, now)
             return
@@ -230,20 +246,8 @@ class Connection:
             case State.AUTH if self._auth is not None:
                 self._accept_response()
                 self._follow(self._auth.process(payloads), now)
-            case State.DELETING:
-                self._accept_response()
-                if self._window.message_id > self._delete_id:
-                    self._terminate(self._end)
-                else:
-                    self._send_delete(now)
             case _:
                 self._accept_response()
-
-    def _legal(self, inbound: Inbound) -> tuple[Payload, ...]:
-        if inbound.error is not None:
-            raise inbound.error
-        rules.check(inbound.header.exchange, inbound.payloads, is_response=inbound.header.is_response)
-        return inbound.payloads
 
     def _accept_response(self) -> None:
         self._noted = None
@@ -256,10 +260,7 @@ class Connection:
             return
         self._accept_response()
         problem = ProtocolError(f"the gateway sent a message that breaks the protocol: {error}")
-        if self.state is State.ESTABLISHED:
-            self._leave(problem, now)
-        else:
-            self._say_goodbye(Goodbye.NOTIFY, problem, now)
+        self._say_goodbye(Goodbye.NOTIFY, problem, now)
 
     def _note_unprotected(self, inbound: Inbound, now: float) -> None:
         """Anybody can forge these: they never touch a tunnel, and end an attempt only if nothing authentic follows."""
@@ -299,7 +300,7 @@ class Connection:
             case Done() if self.state is State.INIT:
                 self._begin_auth()
             case Done():
-                self._establish()
+                self._establish(now)
             case Wait():
                 pass
 
@@ -321,7 +322,6 @@ class Connection:
         encapsulate = self._settings.force_encapsulation or result.nat_in_front_of_us or result.nat_in_front_of_gateway
         if encapsulate:
             self._channel.float_to(self._settings.nat_port)
-        self._keepalive = result.nat_in_front_of_us
         self._auth = IkeAuth(
             self._settings, result, EapPeer(self._method), self._events.append, self._random, encapsulate
         )
@@ -336,46 +336,60 @@ class Connection:
         )
         self._events.append(ChildSpiNeeded())
 
-    def _establish(self) -> None:
+    def _establish(self, now: float) -> None:
         assert self._auth is not None
         assert self._auth.child is not None
         self._enter(State.ESTABLISHED)
-        self._child = self._auth.child
+        self._stand(self._auth.child, now)
         self._events.append(Established(self._auth.child, self._auth.configuration, self._auth.auth_lifetime))
         self._auth = None  # and with it the last answers of the login
+
+    def _stand(self, child: ChildSa | None, now: float) -> None:
+        """From here on the tunnel goes its own way; without a CHILD_SA its only way is to be deleted."""
+        assert self._init is not None
+        assert self._init.result is not None
+        result = self._init.result
+        ike = IkeSa(self._channel, result.keys, self._window, self._cache)
+        self._tunnel = Tunnel(
+            self._settings, ike, child, self, self._random, self.counters, now, behind_nat=result.nat_in_front_of_us
+        )
 
     def _say_goodbye(self, goodbye: Goodbye, error: AnyikeError | None, now: float) -> None:
         match goodbye:
             case Goodbye.DELETE:
+                self._stand(None, now)
                 self._leave(error, now)
                 return
             case Goodbye.NOTIFY:
                 message = (Notify(NotifyType.AUTHENTICATION_FAILED),)
-                self._queue(self._channel.encode(ExchangeType.INFORMATIONAL, self._window.message_id, message), now)
+                self._queue(self._channel.encode(ExchangeType.INFORMATIONAL, self._window.message_id, message))
             case Goodbye.NONE:
                 pass
         self._terminate(error)
 
     def _leave(self, error: AnyikeError | None, now: float) -> None:
-        """DELETE, and the end when it is answered or nobody answers; an outstanding request comes first, but not for long."""
-        self._enter(State.DELETING)
-        self._end = error
-        self._noted = None
-        self._delete_id = self._window.message_id + (1 if self._window.outstanding else 0)
-        if self._window.outstanding:
-            self._window.start(self._window.exchange, self._window.datagrams, now, GOODBYE_TRIES)
-        else:
-            self._send_delete(now)
+        assert self._tunnel is not None
+        self._tunnel.leave(error, now)
 
-    def _send_delete(self, now: float) -> None:
-        datagrams = self._channel.encode(
-            ExchangeType.INFORMATIONAL, self._window.message_id, (Delete(ProtocolId.IKE, ()),)
-        )
-        self._transmit(ExchangeType.INFORMATIONAL, datagrams, now, GOODBYE_TRIES)
+    # --- what the tunnel needs -----------------------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        """Tell the outside."""
+        self._events.append(event)
+
+    def send(self, datagrams: Sequence[Datagram]) -> None:
+        """Put these on the wire."""
+        self._outbox.extend(datagrams)
+
+    def begin_end(self) -> None:
+        """The tunnel's DELETE is on its way."""
+        self._enter(State.DELETING)
+
+    def end(self, error: AnyikeError | None) -> None:
+        """The tunnel is over."""
+        self._terminate(error)
 
     def _terminate(self, error: AnyikeError | None) -> None:
-        if self.state is State.DELETING:
-            error = self._end
         self._enter(State.CLOSED)
         self._window.restart()
         self._noted = None
@@ -386,8 +400,6 @@ class Connection:
         if self._noted is not None:
             return self._noted[0]
         host = self._channel.remote[0]
-        if self.state is State.ESTABLISHED:
-            return TunnelEnded(f"the gateway {host} does not answer any more: it is down, or the network between is")
         what = "IKE_SA_INIT" if self.state is State.INIT else "IKE_AUTH"
         hint = (
             "a firewall may drop UDP 500 and 4500"
@@ -398,35 +410,30 @@ class Connection:
 
     # --- requests of the gateway ---------------------------------------------------------------------------------------
 
-    def _handle_request(self, inbound: Inbound, now: float) -> None:
+    def _handle_request(self, inbound: Inbound) -> None:
+        """Before the tunnel is up a gateway has little to ask for."""
         try:
-            payloads = self._legal(inbound)
+            payloads = rules.legal(inbound)
         except DecodeError as error:
-            self._respond(inbound, (rules.notify_for(error),), now)
+            self._respond(inbound, (rules.notify_for(error),))
             if isinstance(error, UnsupportedCriticalPayload):
                 log.warning("a request of the gateway was rejected: %s", error)  # and nothing else (RFC 7296 2.5)
                 return
             self._terminate(ProtocolError(f"the gateway sent a request that breaks the protocol: {error}"))
             return
-        reply = responder.answer(inbound.header.exchange, payloads, self._child)
-        self._respond(inbound, reply.payloads, now)
-        if not reply.ended:
+        if inbound.header.exchange == ExchangeType.CREATE_CHILD_SA:
+            self._respond(inbound, (Notify(NotifyType.NO_ADDITIONAL_SAS),))
             return
-        match self.state:
-            case State.AUTH:
-                self._terminate(GatewayRefused(f"{reply.ended}, before the tunnel was up"))
-            case State.ESTABLISHED if reply.ike_sa_stands:
-                self._leave(TunnelEnded(reply.ended), now)
-            case State.DELETING if reply.ike_sa_stands:
-                pass
-            case _:
-                self._terminate(TunnelEnded(reply.ended))
+        self._respond(inbound, ())
+        said = responder.read_informational(payloads)
+        if said.ends_ike_sa:
+            self._terminate(GatewayRefused(f"{said.reason}{said.words}, before the tunnel was up"))
 
-    def _respond(self, inbound: Inbound, payloads: tuple[Payload, ...], now: float) -> None:
+    def _respond(self, inbound: Inbound, payloads: tuple[Payload, ...]) -> None:
         header = inbound.header
         datagrams = self._channel.encode(header.exchange, header.message_id, payloads, response=True)
         self._cache.answered(inbound.first_datagram, datagrams)
-        self._queue(datagrams, now)
+        self._queue(datagrams)
 
     # --- plumbing ------------------------------------------------------------------------------------------------------
 
@@ -442,22 +449,11 @@ class Connection:
         self, exchange: ExchangeType, datagrams: Sequence[bytes], now: float, tries: int | None = None
     ) -> None:
         self._window.start(exchange, datagrams, now, tries)
-        self._queue(datagrams, now)
+        self._queue(datagrams)
 
-    def _queue(self, datagrams: Sequence[bytes], now: float) -> None:
+    def _queue(self, datagrams: Sequence[bytes]) -> None:
         self.counters[Count.MESSAGES_OUT] += 1
-        self._spoke = now
         self._outbox.extend(self._channel.datagram(data) for data in datagrams)
-
-    def _liveness_due(self) -> float | None:
-        if self.state is not State.ESTABLISHED or self._window.outstanding or not self._settings.liveness_interval:
-            return None
-        return self._heard + self._settings.liveness_interval
-
-    def _keepalive_due(self) -> float | None:
-        if self.state is not State.ESTABLISHED or not self._keepalive or not self._settings.keepalive_interval:
-            return None
-        return self._spoke + self._settings.keepalive_interval
 
     def _enter(self, state: State) -> None:
         if state not in TRANSITIONS[self.state]:

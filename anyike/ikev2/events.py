@@ -83,6 +83,27 @@ class Established:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildAdded:
+    """Question: accept packets of this CHILD_SA beside the present one. Answer with `child_installed`."""
+
+    child: ChildSa
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundSwitched:
+    """Send by this CHILD_SA from now on."""
+
+    outbound_spi: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRemoved:
+    """Nothing comes by this CHILD_SA any more, or its SPI is not needed after all."""
+
+    inbound_spi: int
+
+
+@dataclass(frozen=True, slots=True)
 class Terminated:
     """The last event: `error` is None when our side ended it, else what the user reads."""
 
@@ -90,5 +111,15 @@ class Terminated:
 
 
 Event = (
-    IkeSaInitDone | GatewayProof | ChildSpiNeeded | LoginQuestion | Notice | LoginAccepted | Established | Terminated
+    IkeSaInitDone
+    | GatewayProof
+    | ChildSpiNeeded
+    | LoginQuestion
+    | Notice
+    | LoginAccepted
+    | Established
+    | ChildAdded
+    | OutboundSwitched
+    | ChildRemoved
+    | Terminated
 )

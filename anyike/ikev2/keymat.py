@@ -60,10 +60,30 @@ def expand_ike_keys(
     return IkeKeys(prf, suite, *_cut(prf.plus(skeyseed, ni + nr + spi_i + spi_r, sum(lengths)), lengths))
 
 
-def derive_child_keys(keys: IkeKeys, suite: CipherSuite, ni: bytes, nr: bytes) -> tuple[EspKeys, EspKeys]:
-    """KEYMAT = prf+ (SK_d, Ni | Nr): keys from initiator to responder, then from responder to initiator."""
+def derive_rekeyed_ike_keys(
+    old: IkeKeys,
+    prf_id: int,
+    suite: CipherSuite,
+    shared_secret: bytes,
+    ni: bytes,
+    nr: bytes,
+    spi_i: bytes,
+    spi_r: bytes,
+) -> IkeKeys:
+    """SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the old SA's PRF (RFC 7296 2.18); the rest with the new one's."""
+    skeyseed = old.prf(old.sk_d, shared_secret + ni + nr)
+    return expand_ike_keys(PRFS[prf_id], suite, skeyseed, ni, nr, spi_i, spi_r)
+
+
+def derive_child_keys(
+    keys: IkeKeys, suite: CipherSuite, ni: bytes, nr: bytes, shared_secret: bytes = b""
+) -> tuple[EspKeys, EspKeys]:
+    """KEYMAT = prf+ (SK_d, [g^ir (new) |] Ni | Nr): keys from the exchange's initiator to its responder, then back.
+
+    `shared_secret` is that of a key exchange of the CHILD_SA's own (perfect forward secrecy), empty without one.
+    """
     lengths = (suite.encryption_key_length, suite.integrity_key_length) * 2
-    parts = _cut(keys.prf.plus(keys.sk_d, ni + nr, sum(lengths)), lengths)
+    parts = _cut(keys.prf.plus(keys.sk_d, shared_secret + ni + nr, sum(lengths)), lengths)
     return EspKeys(parts[0], parts[1]), EspKeys(parts[2], parts[3])
 
 

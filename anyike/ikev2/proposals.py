@@ -114,10 +114,11 @@ class ChosenIke:
 
 @dataclass(frozen=True, slots=True)
 class ChosenEsp:
-    """What the gateway picked for a CHILD_SA; `spi` is the gateway's inbound SPI."""
+    """What was picked for a CHILD_SA; `spi` is the gateway's inbound SPI, `group` that of a key exchange of its own, 0 for none."""
 
     suite: CipherSuite
     spi: int
+    group: int = 0
 
 
 def parse_ike(text: str) -> ProposalSpec:
@@ -156,22 +157,25 @@ def parse_esp(text: str) -> ProposalSpec:
     return ProposalSpec(text, (*encryption, *_integrity(words, text), *_groups(words), esn), _weak(words))
 
 
-def offer_ike(specs: Sequence[ProposalSpec]) -> SecurityAssociation:
-    """SAi1 of IKE_SA_INIT: numbered from 1, without SPIs."""
+def offer_ike(specs: Sequence[ProposalSpec], spi: bytes = b"") -> SecurityAssociation:
+    """The IKE SA's proposals, numbered from 1: without SPI in IKE_SA_INIT, with the new one's in a rekeying."""
     return SecurityAssociation(
-        tuple(Proposal(number, ProtocolId.IKE, b"", spec.transforms) for number, spec in enumerate(specs, 1))
+        tuple(Proposal(number, ProtocolId.IKE, spi, spec.transforms) for number, spec in enumerate(specs, 1))
     )
 
 
-def offer_esp(specs: Sequence[ProposalSpec], spi: int) -> SecurityAssociation:
-    """SAi2 of IKE_AUTH: no groups, since the first CHILD_SA uses the IKE SA's key exchange (RFC 7296 1.2)."""
+def offer_esp(specs: Sequence[ProposalSpec], spi: int, *, own_exchange: bool = False) -> SecurityAssociation:
+    """The CHILD_SA's proposals. SAi2 of IKE_AUTH has no groups: the first one uses the IKE SA's key exchange (RFC 7296 1.2).
+
+    With an `own_exchange` the groups that the proposals name are offered (perfect forward secrecy).
+    """
     return SecurityAssociation(
         tuple(
             Proposal(
                 number,
                 ProtocolId.ESP,
                 spi.to_bytes(4, "big"),
-                tuple(t for t in spec.transforms if t.type != TransformType.DH),
+                tuple(t for t in spec.transforms if own_exchange or t.type != TransformType.DH),
             )
             for number, spec in enumerate(specs, 1)
         )
@@ -179,7 +183,7 @@ def offer_esp(specs: Sequence[ProposalSpec], spi: int) -> SecurityAssociation:
 
 
 def choose_ike(specs: Sequence[ProposalSpec], answer: SecurityAssociation) -> ChosenIke:
-    """Check SAr1 against what was offered.
+    """Check SAr1, or the answer to a rekeying, against what was offered.
 
     Raises:
         UnacceptableChoice: not exactly one of the offered combinations.
@@ -188,19 +192,78 @@ def choose_ike(specs: Sequence[ProposalSpec], answer: SecurityAssociation) -> Ch
     return ChosenIke(_suite(chosen), chosen[TransformType.PRF].id, chosen[TransformType.DH].id)
 
 
-def choose_esp(specs: Sequence[ProposalSpec], our_spi: int, answer: SecurityAssociation) -> ChosenEsp:
-    """Check SAr2 against what was offered.
+def choose_esp(
+    specs: Sequence[ProposalSpec], our_spi: int, answer: SecurityAssociation, *, own_exchange: bool = False
+) -> ChosenEsp:
+    """Check SAr2, or the answer to a rekeying, against what was offered.
 
     Raises:
         UnacceptableChoice: not exactly one of the offered combinations, or an SPI that cannot be.
     """
-    proposal, chosen = _chosen(offer_esp(specs, our_spi), answer)
+    proposal, chosen = _chosen(offer_esp(specs, our_spi, own_exchange=own_exchange), answer)
+    group = chosen.get(TransformType.DH)
+    return ChosenEsp(_suite(chosen), _esp_spi(proposal), group.id if group else 0)
+
+
+def select_ike(specs: Sequence[ProposalSpec], offer: SecurityAssociation) -> tuple[Proposal, ChosenIke]:
+    """As responder: the first proposal of the gateway's that fits one of ours, as it goes back, and what it means.
+
+    Raises:
+        UnacceptableChoice: none fits.
+    """
+    kinds = frozenset({TransformType.ENCR, TransformType.INTEG, TransformType.PRF, TransformType.DH})
+    proposal, chosen = _selected(specs, offer, ProtocolId.IKE, kinds)
+    return proposal, ChosenIke(_suite(chosen), chosen[TransformType.PRF].id, chosen[TransformType.DH].id)
+
+
+def select_esp(specs: Sequence[ProposalSpec], offer: SecurityAssociation) -> tuple[Proposal, ChosenEsp]:
+    """As responder, likewise. A group is taken if the gateway insists on one, whether or not ours name any.
+
+    Raises:
+        UnacceptableChoice: none fits.
+    """
+    kinds = frozenset({TransformType.ENCR, TransformType.INTEG, TransformType.ESN})
+    proposal, chosen = _selected(specs, offer, ProtocolId.ESP, kinds)
+    group = chosen.get(TransformType.DH)
+    return proposal, ChosenEsp(_suite(chosen), _esp_spi(proposal), group.id if group else 0)
+
+
+def _esp_spi(proposal: Proposal) -> int:
     spi = int.from_bytes(proposal.spi, "big")
     if len(proposal.spi) != 4 or spi < 256:
         raise UnacceptableChoice(
             f"the gateway's ESP SPI {proposal.spi.hex() or '(empty)'} is not allowed (RFC 4303 2.1)"
         )
-    return ChosenEsp(_suite(chosen), spi)
+    return spi
+
+
+def _selected(
+    specs: Sequence[ProposalSpec], offer: SecurityAssociation, protocol: int, kinds: frozenset[TransformType]
+) -> tuple[Proposal, dict[int, Transform]]:
+    for proposal in offer.proposals:
+        for spec in specs:
+            chosen = _fit(spec, proposal, kinds) if proposal.protocol == protocol else None
+            if chosen is not None:
+                return Proposal(proposal.number, protocol, proposal.spi, tuple(chosen.values())), chosen
+    offered = "; ".join(describe(proposal.transforms) for proposal in offer.proposals)
+    raise UnacceptableChoice(f"the gateway offers {offered}, and none of it is among the configured proposals")
+
+
+def _fit(spec: ProposalSpec, proposal: Proposal, kinds: frozenset[TransformType]) -> dict[int, Transform] | None:
+    """One transform of each type that the gateway offers; None where one of them is not ours."""
+    chosen: dict[int, Transform] = {}
+    for kind in dict.fromkeys(transform.type for transform in proposal.transforms):
+        theirs = [transform for transform in proposal.transforms if transform.type == kind]
+        ours = [transform for transform in spec.transforms if transform.type == kind]
+        if kind == TransformType.DH and kind not in kinds:
+            ours = ours or [Transform(TransformType.DH, group) for word, group in _GROUP.items() if word not in _WEAK]
+        common = [transform for transform in theirs if transform in ours]
+        if common:
+            chosen[kind] = common[0]
+        elif not any(transform.id == 0 for transform in theirs):  # NONE of integrity, group or ESN may be left out
+            return None
+    wanted = {transform.type for transform in spec.transforms} & kinds
+    return chosen if wanted <= set(chosen) else None
 
 
 def describe(transforms: Iterable[Transform]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from anyike.ikev2.channel import Inbound
 from anyike.ikev2.constants import ExchangeType, NotifyType, PayloadType, name_of
 from anyike.ikev2.message import MAX_PAYLOADS, InvalidSyntax, UnsupportedCriticalPayload
 from anyike.ikev2.payloads import Notify, Payload, UnknownPayload, VendorId
@@ -55,6 +56,14 @@ RULES: dict[tuple[int, bool], dict[int, Count]] = {
         PayloadType.TSR: OPTIONAL,
         PayloadType.CP: OPTIONAL,
     },
+    (ExchangeType.CREATE_CHILD_SA, True): {
+        PayloadType.SA: OPTIONAL,
+        PayloadType.NONCE: OPTIONAL,
+        PayloadType.KE: OPTIONAL,
+        PayloadType.TSI: OPTIONAL,
+        PayloadType.TSR: OPTIONAL,
+        PayloadType.CP: OPTIONAL,
+    },
     (ExchangeType.INFORMATIONAL, False): {PayloadType.DELETE: LIST, PayloadType.CP: OPTIONAL},
     (ExchangeType.INFORMATIONAL, True): {PayloadType.DELETE: LIST, PayloadType.CP: OPTIONAL},
 }
@@ -85,6 +94,14 @@ def check(exchange: int, payloads: Iterable[Payload], *, is_response: bool) -> N
     for kind, count in allowed.items():
         if seen.get(kind, 0) < count.least:
             raise InvalidSyntax(f"{PayloadType(kind).name} is missing from this message")
+
+
+def legal(inbound: Inbound) -> tuple[Payload, ...]:
+    """The payloads of a message that could be read and keeps the rules; DecodeError for any other."""
+    if inbound.error is not None:
+        raise inbound.error
+    check(inbound.header.exchange, inbound.payloads, is_response=inbound.header.is_response)
+    return inbound.payloads
 
 
 def notify_for(error: DecodeError) -> Notify:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,6 +26,18 @@ class Retransmission:
     timeout: float = 2.0
     base: float = 1.8
     tries: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """An SA is rekeyed after `soft` seconds, up to a tenth earlier, and not used after `hard` seconds; 0 is never."""
+
+    soft: float
+    hard: float
+
+    def jittered(self, random: Callable[[int], bytes]) -> float:
+        """The time until the rekeying, spread so that the two sides, and many clients, do not start at once."""
+        return self.soft * (1 - 0.1 * int.from_bytes(random(2), "big") / 0xFFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +72,7 @@ class IkeSettings:
     start_on_nat_port: bool = False
     force_encapsulation: bool = True
     error_grace: float = 2.0
+    ike_lifetime: Lifetime = Lifetime(soft=20 * 3600.0, hard=24 * 3600.0)
+    child_lifetime: Lifetime = Lifetime(soft=4 * 3600.0, hard=5 * 3600.0)
     liveness_interval: float = 30.0
     keepalive_interval: float = 20.0

@@ -31,6 +31,7 @@ class UserspaceDataPath:
         on_failure: called from the event loop when the interface is taken away while open, or no sequence number is left.
         interface: name of the tunnel interface; `%d` in it lets the kernel choose the number.
         open_device: creates the interface.
+        worn_after: packets by one key, after which `on_worn` is told the CHILD_SA's inbound SPI; 0 is never.
 
     The socket's owner gives every ESP datagram to `receive_esp`.
     """
@@ -43,13 +44,15 @@ class UserspaceDataPath:
         on_failure: Callable[[AnyikeError], None],
         interface: str = "anyike%d",
         open_device: Callable[[str], TunDevice] = open_tun,
+        worn_after: int = 0,
+        on_worn: Callable[[int], None] = lambda _inbound_spi: None,
     ) -> None:
         self._send = send
         self._on_failure = on_failure
         self._interface = interface
         self._open_device = open_device
         self._device: TunDevice | None = None
-        self._table = SaTable(os.urandom)
+        self._table = SaTable(os.urandom, worn_after, on_worn)
         self._counters = Counters()
         self._remote: Address | None = None
 

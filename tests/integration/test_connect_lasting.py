@@ -58,19 +58,6 @@ def test_a_tunnel_stands_under_the_gateways_dpd(rig: Rig, client: Client) -> Non
     assert re.search(r"established \d+s ago", rig.gateway_sas())
 
 
-def test_the_gateway_rekeys_the_child_sa_in_vain_and_traffic_goes_on(rig: Rig, client: Client) -> None:
-    before = client.state()
-    process = client.up()
-    rig.rekey("child")
-    client.run("ping", "-c", "3", "-i", "0.2", "-W", "5", "10.77.0.2")
-    assert "CREATE_CHILD_SA request" in rig.charon_log()
-    assert re.search(r"parsed CREATE_CHILD_SA response \d+ \[ N\(NO_ADD_SAS\) \]", rig.charon_log())
-    assert process.running
-    rig.terminate()
-    assert process.end() == ExitCode.ENDED
-    assert client.state() == before
-
-
 def test_the_gateway_ends_the_tunnel(rig: Rig, client: Client) -> None:
     before = client.state()
     process = client.up()

@@ -167,7 +167,7 @@ class TestFaults:
 
     def test_unknown_setting_lists_its_neighbours_and_hides_the_value(self):
         fault = fault_of(MINIMAL + "[esp]\nsecrett = 'hunter2'\n")
-        assert fault == "work.toml: esp.secrett is not a setting; [esp] has proposals, backend"
+        assert fault == "work.toml: esp.secrett is not a setting; [esp] has proposals, rekey_time, life_time, rekey_packets, backend"
 
     def test_unknown_section_lists_the_sections(self):
         assert (

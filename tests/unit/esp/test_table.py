@@ -234,3 +234,14 @@ def test_an_spi_in_use_is_refused_and_the_old_sa_lives_on() -> None:
         client.install(gateway_reuses)
     client.switch_outbound(same_outbound.outbound_spi)
     assert gateway.unprotect(client.protect(ipv4())) == ipv4()
+
+
+def test_a_worn_key_is_reported_once():
+    told: list[int] = []
+    table = SaTable(os.urandom, worn_after=2, on_worn=told.append)
+    child = children(FAST)[0]
+    table.install(child)
+    table.switch_outbound(child.outbound_spi)
+    for _ in range(5):
+        assert isinstance(table.protect(ipv4()), bytes)
+    assert told == [child.inbound_spi]
