@@ -7,7 +7,7 @@ PREFIX ?= /opt/anyike
 BIN ?= /usr/local/bin
 # What `make install` installs: this tree, or a wheel.
 PACKAGE ?= .
-TEST_PACKAGES = chromium curl iproute2 iputils-ping openssl softhsm2 tcpdump tshark
+TEST_PACKAGES = chromium curl dbus-daemon iproute2 iputils-ping openssl softhsm2 tcpdump tshark
 APT_INSTALL = DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 HAS_VENV = $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null
 # PREFIX is emptied: only an environment that `make install` made may be.

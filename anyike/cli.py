@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anyike.config import Settings
     from anyike.config_file import Override
     from anyike.login.form_entries import FormEntry
+    from anyike.login.respondent import Respondent
 
 _STANDARD_INPUT = 0
 
@@ -170,6 +171,7 @@ def _run(
 
         from anyike.client import connect
         from anyike.interruption import InterruptibleLoop, interruptible
+        from anyike.invoking_user import invoking_user
         from anyike.lock import profile_lock
         from anyike.login.secret_lines import SecretLines
         from anyike.login_assembly import respondent
@@ -181,23 +183,24 @@ def _run(
     console = None if arguments.non_inter else open_console()
 
     def on_established() -> None:
+        nonlocal console, leave_terminal
         if leave_terminal is None:
             return
         if console is not None:
             console.close()
+            console = None
         leave_terminal()
+        leave_terminal = None  # once: the tunnel may come up again
 
     ui = Terminal(_verbosity(arguments), on_established)
-    answers = respondent(
-        settings,
-        console=console,
-        entries=entries,
-        secret_lines=SecretLines(_STANDARD_INPUT) if arguments.passwd_on_stdin else None,
-        tell=ui.tell,
-    )
-    own_pid_file = pid_file(arguments.pid_file and arguments.pid_file.absolute())
+    secret_lines = SecretLines(_STANDARD_INPUT) if arguments.passwd_on_stdin else None
+
+    def make_respondent() -> Respondent:
+        return respondent(settings, console=console, entries=entries, secret_lines=secret_lines, tell=ui.tell)
+
+    own_pid_file = pid_file(arguments.pid_file and arguments.pid_file.absolute(), invoking_user())
     with interruptible(), profile_lock(name), own_pid_file, asyncio.Runner(loop_factory=InterruptibleLoop) as runner:
-        return runner.run(connect(settings, name, ui, answers))
+        return runner.run(connect(settings, name, ui, make_respondent))
 
 
 def _run_detachable(

@@ -336,6 +336,16 @@ class Device(Section):
     mac_addresses: MacAddresses = ()
 
 
+class Reconnect(Section):
+    """What happens when a tunnel that was up is lost."""
+
+    enabled: bool = True
+    first_delay: Seconds = 1.0
+    longest_delay: Seconds = 60.0
+    after_delete: bool = False
+    on_disconnect: Literal["hold", "release"] = "hold"
+
+
 class Tunnel(Section):
     """The inside of the tunnel on this machine."""
 
@@ -358,3 +368,4 @@ class Settings(Section):
     sign_on: SignOn = SignOn()
     device: Device = Device()
     tunnel: Tunnel = Tunnel()
+    reconnect: Reconnect = Reconnect()

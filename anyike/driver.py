@@ -8,8 +8,9 @@ import logging
 from collections.abc import Callable
 
 from anyike.ikev2 import natt
-from anyike.ikev2.connection import Connection, State
+from anyike.ikev2.connection import Connection
 from anyike.ikev2.events import Address, Event
+from anyike.ikev2.states import State
 from anyike.net.udp import UdpChannel
 
 log = logging.getLogger(__name__)

@@ -118,6 +118,10 @@ class TunnelEnded(AnyikeError):
     exit_code = ExitCode.ENDED
 
 
+class TunnelLost(TunnelEnded):
+    """It was not the gateway who ended the tunnel: another login may bring it back."""
+
+
 class AlreadyRunning(AnyikeError):
     """The profile is in use by another process."""
 

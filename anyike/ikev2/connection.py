@@ -10,7 +10,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 
 from anyike.eap.method import EapMethod
 from anyike.eap.peer import EapPeer
@@ -38,32 +37,12 @@ from anyike.ikev2.ike_sa import IkeSa
 from anyike.ikev2.message import UnsupportedCriticalPayload
 from anyike.ikev2.payloads import Notify, Payload
 from anyike.ikev2.settings import IkeSettings
+from anyike.ikev2.states import CONNECTION, Input, State, after
 from anyike.ikev2.tunnel import Tunnel
 from anyike.ikev2.window import Due, RequestWindow, ResponseCache
 from anyike.wire import DecodeError
 
 log = logging.getLogger(__name__)
-
-
-class State(Enum):
-    """The life of a connection; `TRANSITIONS` says what may follow what."""
-
-    IDLE = auto()
-    INIT = auto()
-    AUTH = auto()
-    ESTABLISHED = auto()
-    DELETING = auto()
-    CLOSED = auto()
-
-
-TRANSITIONS: dict[State, frozenset[State]] = {
-    State.IDLE: frozenset({State.INIT, State.CLOSED}),
-    State.INIT: frozenset({State.AUTH, State.CLOSED}),
-    State.AUTH: frozenset({State.ESTABLISHED, State.DELETING, State.CLOSED}),
-    State.ESTABLISHED: frozenset({State.DELETING, State.CLOSED}),
-    State.DELETING: frozenset({State.CLOSED}),
-    State.CLOSED: frozenset(),
-}
 
 
 class Connection:
@@ -102,7 +81,7 @@ class Connection:
         port = self._settings.nat_port if self._settings.start_on_nat_port else self._settings.port
         self._channel.open((remote[0], port), on_nat_port=self._settings.start_on_nat_port)
         self._init = IkeSaInit(self._settings, self._channel.spi_i, local, self._channel.remote, self._random)
-        self._enter(State.INIT)
+        self._happen(Input.CONNECT)
         self._send_init(now)
 
     def receive_datagram(self, datagram: bytes, source: Address, now: float) -> None:
@@ -325,7 +304,7 @@ class Connection:
         self._auth = IkeAuth(
             self._settings, result, EapPeer(self._method), self._events.append, self._random, encapsulate
         )
-        self._enter(State.AUTH)
+        self._happen(Input.KEYS)
         self._events.append(
             IkeSaInitDone(
                 describe_algorithms(result.chosen),
@@ -339,7 +318,7 @@ class Connection:
     def _establish(self, now: float) -> None:
         assert self._auth is not None
         assert self._auth.child is not None
-        self._enter(State.ESTABLISHED)
+        self._happen(Input.AUTHENTICATED)
         self._stand(self._auth.child, now)
         self._events.append(Established(self._auth.child, self._auth.configuration, self._auth.auth_lifetime))
         self._auth = None  # and with it the last answers of the login
@@ -383,14 +362,14 @@ class Connection:
 
     def begin_end(self) -> None:
         """The tunnel's DELETE is on its way."""
-        self._enter(State.DELETING)
+        self._happen(Input.LEAVE)
 
     def end(self, error: AnyikeError | None) -> None:
         """The tunnel is over."""
         self._terminate(error)
 
     def _terminate(self, error: AnyikeError | None) -> None:
-        self._enter(State.CLOSED)
+        self._happen(Input.OVER)
         self._window.restart()
         self._noted = None
         self._channel.wipe()
@@ -455,8 +434,6 @@ class Connection:
         self.counters[Count.MESSAGES_OUT] += 1
         self._outbox.extend(self._channel.datagram(data) for data in datagrams)
 
-    def _enter(self, state: State) -> None:
-        if state not in TRANSITIONS[self.state]:
-            raise AnyikeError(f"no way from {self.state.name} to {state.name}")
-        log.debug("%s -> %s", self.state.name, state.name)
-        self.state = state
+    def _happen(self, happens: Input) -> None:
+        before, self.state = self.state, after(self.state, happens, CONNECTION)
+        log.debug("%s -> %s", before.name, self.state.name)

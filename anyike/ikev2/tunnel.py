@@ -11,11 +11,10 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Protocol
 
 from anyike.crypto.dh import InvalidKeyExchange
-from anyike.errors import AnyikeError, ProtocolError, TunnelEnded
+from anyike.errors import AnyikeError, ProtocolError, TunnelEnded, TunnelLost
 from anyike.ikev2 import natt, responder, rules
 from anyike.ikev2.agenda import Agenda
 from anyike.ikev2.channel import Inbound
@@ -39,6 +38,7 @@ from anyike.ikev2.message import UnsupportedCriticalPayload
 from anyike.ikev2.payloads import Delete, Notify, Payload
 from anyike.ikev2.proposals import UnacceptableChoice
 from anyike.ikev2.settings import IkeSettings
+from anyike.ikev2.states import CHILD, ChildInput, ChildState, after
 from anyike.ikev2.window import Due, RequestWindow, ResponseCache
 from anyike.wire import DecodeError
 
@@ -72,18 +72,6 @@ class Owner(Protocol):
         """The tunnel is over."""
 
 
-class ChildState(Enum):
-    """What is happening to a CHILD_SA."""
-
-    INSTALLED = auto()
-    REKEYING = auto()
-    """By us: from the question for an SPI to the new SA."""
-    REPLACED = auto()
-    """The gateway made its successor, and has to delete it."""
-    DELETING = auto()
-    """Our DELETE is waiting or under way."""
-
-
 @dataclass(slots=True, eq=False)
 class Child:
     """A CHILD_SA and its rekeyings: `ours` was sent, `theirs` was answered; both at once is a collision."""
@@ -92,6 +80,10 @@ class Child:
     state: ChildState = ChildState.INSTALLED
     ours: ChildRekeying | None = None
     theirs: tuple[Child, tuple[bytes, ...]] | None = None
+
+    def happen(self, happens: ChildInput) -> None:
+        """Go on to the next state."""
+        self.state = after(self.state, happens, CHILD)
 
 
 class Tunnel:
@@ -186,7 +178,7 @@ class Tunnel:
         if self.leaving:
             self._end()
         elif sa is self._current:
-            self._error = TunnelEnded(
+            self._error = TunnelLost(
                 f"the gateway {self.remote[0]} does not answer any more: it is down, or the network between is"
             )
             self._end()
@@ -196,8 +188,10 @@ class Tunnel:
     # --- what the outside wants ----------------------------------------------------------------------------------------
 
     def check_liveness(self, now: float) -> None:
-        """Ask the gateway whether it is there, unless something is being asked already."""
-        if not self._current.window.outstanding and not self._current.waiting:
+        """Ask the gateway whether it is there; what is being asked already is asked again, for the network may have changed."""
+        if self._current.window.outstanding:
+            self._send(self._current, self._current.window.datagrams, now)
+        elif not self._current.waiting:
             self._ask(Subject.LIVENESS, ExchangeType.INFORMATIONAL, tuple, lambda _sa, _payloads, _now: None, now)
 
     def rekey(self, now: float) -> None:
@@ -351,14 +345,14 @@ class Tunnel:
     def _child_outlived(self, child: Child, now: float) -> None:
         if child is self._outbound:
             reason = "the gateway did not agree to new keys for the tunnel before the old ones expired (esp.life_time)"
-            self.leave(TunnelEnded(reason), now)
+            self.leave(TunnelLost(reason), now)
         elif child.state is not ChildState.DELETING:
             self._delete_child(child, now)
 
     def _begin_child_rekeying(self, child: Child, _now: float) -> None:
         self._agenda.drop(("soft", child.sa.inbound_spi))
         if child.state is ChildState.INSTALLED and child in self._children and not self.leaving:
-            child.state = ChildState.REKEYING
+            child.happen(ChildInput.REKEY)
             self._need_spi(lambda spi, at: self._rekey_child(child, spi, at))
 
     def _rekey_child(self, child: Child, spi: int, now: float) -> None:
@@ -396,7 +390,7 @@ class Tunnel:
         if child.theirs is not None and min(rekeying.nonces) < min(child.theirs[1]):
             # Simultaneous rekeying: the SA with the lowest nonce goes, and its initiator deletes it (RFC 7296 2.8.1).
             log.info("the gateway rekeyed the CHILD_SA at the same time: its new one stays")
-            child.state = ChildState.REPLACED
+            child.happen(ChildInput.SUPERSEDED)
             self._owner.emit(ChildRemoved(rekeying.spi))
             self._send_child_delete(new.inbound_spi, lambda _at: None, now)
             return
@@ -409,7 +403,7 @@ class Tunnel:
         self._limit_child(new, now)
         if old.theirs is not None:
             redundant = old.theirs[0]
-            redundant.state = ChildState.REPLACED  # the gateway made it, and deletes it
+            redundant.happen(ChildInput.SUPERSEDED)  # the gateway made it, and deletes it
             self._expect_delete(redundant, now)
         self._switch(new)
         if old in self._children:
@@ -424,12 +418,12 @@ class Tunnel:
         if child not in self._children:
             self._check_children(now)
         elif child.theirs is not None:
-            child.state = ChildState.REPLACED
+            child.happen(ChildInput.SUPERSEDED)
         elif notify.type == NotifyType.CHILD_SA_NOT_FOUND:
             self._remove(child, now)  # the gateway has forgotten it
             self._check_children(now)
         else:
-            child.state = ChildState.INSTALLED
+            child.happen(ChildInput.PUT_OFF)
             delay = RETRY if notify.type == NotifyType.TEMPORARY_FAILURE else LATER
             again = now + delay * (0.5 + self._random(1)[0] / 0xFF)
             self._agenda.put(("soft", child.sa.inbound_spi), again, lambda at: self._begin_child_rekeying(child, at))
@@ -483,7 +477,7 @@ class Tunnel:
             old.theirs = (new, answered.nonces)
             if old.ours is None:
                 log.info("CHILD_SA rekeyed by the gateway: %08x to %08x", old.sa.inbound_spi, spi)
-                old.state = ChildState.REPLACED
+                old.happen(ChildInput.SUPERSEDED)
             self._agenda.drop(("soft", old.sa.inbound_spi))
             self._expect_delete(old, at)
             self._respond(sa, inbound, answered.response, at)
@@ -510,7 +504,7 @@ class Tunnel:
     def _delete_child(self, child: Child, now: float) -> None:
         if child.state is ChildState.DELETING or child not in self._children:
             return
-        child.state = ChildState.DELETING
+        child.happen(ChildInput.DELETE)
         if child is self._outbound:
             self._switch_away()
         self._send_child_delete(child.sa.inbound_spi, lambda at: self._remove(child, at), now)
@@ -553,7 +547,7 @@ class Tunnel:
             self._agenda.put("soft IKE", now + limits.jittered(self._random), self._begin_ike_rekeying)
         if limits.hard:
             reason = "the gateway did not agree to new keys for the IKE SA before the old ones expired (ike.life_time)"
-            self._agenda.put("hard IKE", now + limits.hard, lambda at: self.leave(TunnelEnded(reason), at))
+            self._agenda.put("hard IKE", now + limits.hard, lambda at: self.leave(TunnelLost(reason), at))
 
     def _begin_ike_rekeying(self, now: float) -> None:
         self._agenda.drop("soft IKE")
@@ -680,7 +674,7 @@ class Tunnel:
         answer = (Delete(ProtocolId.ESP, tuple(c.sa.inbound_spi.to_bytes(4, "big") for c in named)),) if named else ()
         self._respond(sa, inbound, answer, now)
         for child in named:
-            child.state = ChildState.DELETING
+            child.happen(ChildInput.DELETE)
             self._remove(child, now)
         if named and not any(child.ours for child in named):  # with one of ours under way its answer decides
             self._check_children(now, said.words)

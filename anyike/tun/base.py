@@ -39,6 +39,9 @@ class DataPath(Protocol):
     async def remove(self, inbound_spi: int) -> None:
         """Forget a CHILD_SA or a reserved SPI; unknown ones are ignored."""
 
+    async def remove_all(self) -> None:
+        """Forget every CHILD_SA; the interface stays, and what is routed into it is dropped and counted."""
+
     def counters(self) -> Mapping[str, int]:
         """Packets, bytes and drops by reason, since `open`."""
 

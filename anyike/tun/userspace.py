@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 
-from anyike.errors import AnyikeError, HostSetupFailed, TunnelEnded
+from anyike.errors import AnyikeError, HostSetupFailed, TunnelLost
 from anyike.esp.drops import Counters, DropReason
 from anyike.esp.table import SaTable
 from anyike.ikev2.child_sa import ChildSa
@@ -90,6 +90,10 @@ class UserspaceDataPath:
         """Forget a CHILD_SA or a reserved SPI; unknown ones are ignored."""
         self._table.remove(inbound_spi)
 
+    async def remove_all(self) -> None:
+        """Forget every CHILD_SA: what is routed into the tunnel is dropped from now on."""
+        self._table.clear()
+
     def counters(self) -> Mapping[str, int]:
         """`packets_in` and the like, and `dropped_` with each `DropReason`; bytes are those of inner packets."""
         return self._counters.as_mapping()
@@ -137,7 +141,7 @@ class UserspaceDataPath:
             counters.drop(sealed)
             if sealed is DropReason.SEQUENCE_EXHAUSTED:
                 self._on_failure(
-                    TunnelEnded("The tunnel has sent as many packets as one key may protect. Connect again.")
+                    TunnelLost("The tunnel has sent as many packets as one key may protect. Connect again.")
                 )
             return
         self._send(sealed, remote)

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from anyike import __version__, cli
 from anyike.errors import ExitCode, GatewayRefused
 
 WAIT = 20
+NOBODY = 65534
 
 # `anyike` with directories of the test's, and a connection that does what the test says in place of anyike.client.
 COMMAND = """
@@ -28,7 +30,7 @@ home = Path(os.environ["TEST_DIRECTORY"])
 paths.RUNTIME = home / "run"
 paths.SYSTEM_PROFILES = home / "etc"
 
-async def connect(settings, profile, ui, respondent):
+async def connect(settings, profile, ui, make_respondent):
     from anyike.eap.form import Field, FieldType, Form
     from anyike.ui import Stage, TunnelSummary
     print(json.dumps([profile, settings.model_dump(mode="json")]), file=sys.stderr)
@@ -42,7 +44,7 @@ async def connect(settings, profile, ui, respondent):
     for step in os.environ["TEST_STEPS"].split():
         match step:
             case "ask":
-                answers = await respondent.answer(Form("f", fields=(Field("password", FieldType.PASSWORD, "Password"),)))
+                answers = await make_respondent().answer(Form("f", fields=(Field("password", FieldType.PASSWORD, "Password"),)))
                 ui.notice("length " + str(len(answers.values["password"])))
             case "established":
                 nothing = {"addresses": (), "mtu": 1, "ike_algorithms": "", "esp_algorithms": ""}
@@ -78,7 +80,8 @@ def home(tmp_path) -> Path:
 
 
 def environment(home: Path, steps: str, **more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "SUDO_UID"}
+    callers = {"SUDO_UID", "PKEXEC_UID", "DOAS_USER"}
+    kept = {name: value for name, value in os.environ.items() if name not in callers}
     return kept | {"TEST_DIRECTORY": str(home), "TEST_STEPS": steps, "TMPDIR": str(home)} | more
 
 
@@ -377,6 +380,30 @@ class TestBackground:
         assert parent.stdout.read() == "logged off\n"
         parent.stdout.close()
         assert not (home / "pid").exists()
+
+    @pytest.mark.namespace
+    def test_the_pid_file_is_the_caller_s(self, home):
+        """sudo: it is made where they may write, and removed long afterwards, both with their rights."""
+        with tempfile.TemporaryDirectory() as theirs:
+            os.chown(theirs, NOBODY, NOBODY)
+            path = Path(theirs, "pid")
+            done = run(
+                home, "connect", "a", "-b", "--pid-file", str(path), steps="established wait",
+                variables={"SUDO_UID": str(NOBODY)},
+            )  # fmt: skip
+            assert done.returncode == ExitCode.OK, done.stderr
+            assert path.stat().st_uid == NOBODY
+            os.kill(int(path.read_text()), signal.SIGTERM)
+            wait_for(lambda: not path.exists())
+
+    @pytest.mark.namespace
+    def test_no_file_of_root_s_is_a_pid_file(self, home):
+        victim = home / "victim"
+        victim.write_text("1\n")
+        done = run(home, "connect", "a", "--pid-file", str(victim), variables={"SUDO_UID": str(NOBODY)})
+        assert done.returncode == ExitCode.HOST_SETUP
+        assert "with the rights of nobody: Permission denied" in done.stderr
+        assert victim.read_text() == "1\n"
 
     def test_asks_on_the_terminal_first(self, home):
         status, shown = at_a_terminal(home, ["connect", "a", "-b", "-q"], "ask established")

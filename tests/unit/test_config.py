@@ -118,7 +118,7 @@ class TestFaults:
         ("text", "expected"),
         [
             ("", "gateway.host is missing"),
-            ("gateway = 5", "gateway = 5: must be a table of settings"),
+            ("gateway = 5", "gateway: must be a table of settings"),
             (MINIMAL + "port = 70000", "gateway.port = 70000: must be less than or equal to 65535"),
             (MINIMAL + "port = '500'", 'gateway.port = "500": must be a valid integer'),
             (MINIMAL + "strict_id = 1", "gateway.strict_id = 1: must be a valid boolean"),
@@ -167,11 +167,14 @@ class TestFaults:
 
     def test_unknown_setting_lists_its_neighbours_and_hides_the_value(self):
         fault = fault_of(MINIMAL + "[esp]\nsecrett = 'hunter2'\n")
-        assert fault == "work.toml: esp.secrett is not a setting; [esp] has proposals, rekey_time, life_time, rekey_packets, backend"
+        assert (
+            fault
+            == "work.toml: esp.secrett is not a setting; [esp] has proposals, rekey_time, life_time, rekey_packets, backend"
+        )
 
     def test_unknown_section_lists_the_sections(self):
         assert (
-            "vpn is not a setting; a profile has gateway, ike, esp, login, token, certificate, host_scan, sign_on, device, tunnel"
+            "vpn is not a setting; a profile has gateway, ike, esp, login, token, certificate, host_scan, sign_on, device, tunnel, reconnect"
             in fault_of(MINIMAL + "[vpn]\na = 1\n")
         )
 
@@ -179,6 +182,79 @@ class TestFaults:
         fault = fault_of(MINIMAL + "[login]\npassword = 'hunter2'\n")
         assert "never kept in a profile" in fault
         assert "hunter2" not in fault
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("[login.secrets]\nanswer = 'hunter2'", "login.secrets.answer: must be a table of settings"),
+            (
+                "[login.secrets]\n'main:answer' = ['hunter2']",
+                'login.secrets."main:answer": must be a table of settings',
+            ),
+            ("[login]\nsecrets = 'hunter2'", "login.secrets: must be a valid dictionary"),
+            ("[login.secrets]\nanswer = {command = 'hunter2'}", "login.secrets.answer.command: must be a list"),
+            (
+                "[login.secrets]\nanswer = {credential = '/hunter2'}",
+                "login.secrets.answer.credential: must be the name",
+            ),
+            (
+                "[login.secrets]\nanswer = {command = ['a'], keyring = 'hunter2'}",
+                "login.secrets.answer: must name exactly",
+            ),
+            ("[login]\nform_entries = ['hunter2']", "login.form_entries[0]: it has no '='"),
+            ("[login]\nform_entries = 'main:password=hunter2'", "login.form_entries: must be a list"),
+            (
+                "[login]\npassword_credential = '/hunter2'",
+                "login.password_credential: must be the name of a credential",
+            ),
+            ("[login]\npassword_command = 'hunter2'", "login.password_command: must be a list"),
+            (
+                "[login]\npassword_command = ['echo', {a = 'hunter2'}]",
+                "login.password_command[1]: must be a valid string",
+            ),
+            ("[login]\npassword_keyring = ['hunter2']", "login.password_keyring: must be a valid string"),
+            ("[certificate]\npass_phrase_command = 'hunter2'", "certificate.pass_phrase_command: must be a list"),
+            (
+                "[certificate]\npass_phrase_credential = '/hunter2'",
+                "certificate.pass_phrase_credential: must be the name",
+            ),
+            ("[token]\nsecret_file = ['hunter2']", "token.secret_file: must be a file name"),
+            ("[token]\nsecret_command = 'hunter2'", "token.secret_command: must be a list"),
+            ("[token]\nmode = {secret = 'hunter2'}", "token.mode: must be"),
+            ("[token]\nfield = [['a', {pin = 'hunter2'}]]", "token.field: must be a valid string"),
+            ("[[login]]\npasswd = 'hunter2'", "login: must be a table of settings"),
+            ("token = 'hunter2'", "token: must be a table of settings"),
+        ],
+    )
+    def test_what_may_be_a_secret_by_mistake_is_not_repeated(self, text, expected):
+        fault = fault_of(f"{text}\n{MINIMAL}")
+        assert expected in fault
+        assert "hunter2" not in fault
+
+    @pytest.mark.parametrize(
+        ("section", "setting", "value"),
+        [
+            ("host_scan", "wrapper", '"a%s"'),
+            ("sign_on", "chromium", '"a%s"'),
+            ("gateway", "ca_file", '"a%s"'),
+            ("certificate", "file", '"a%s"'),
+            ("certificate", "key", '"pkcs11:a%s"'),
+            ("login", "user", '"a%s"'),
+            ("login", "form_entries", '["a:b=c%s"]'),
+            ("login", "password_command", '["echo", "a%s"]'),
+            ("login", "password_credential", '"a%s"'),
+            ("sign_on", "chromium_arguments", '["a%s"]'),
+            ("tunnel", "interface", '"a%s"'),
+        ],
+    )
+    def test_no_null_character(self, section, setting, value):
+        def profile(character: str) -> str:
+            return f"gateway.host = 'a'\n{section}.{setting} = {value % character}\n"
+
+        load(profile("a"))
+        fault = fault_of(profile("\\u0000"))
+        assert fault.startswith(f"work.toml: {section}.{setting}")
+        assert "null character" in fault or "name of a credential" in fault
 
     def test_every_fault_has_a_line(self):
         faults = fault_of(MINIMAL + "port = 0\n[esp]\nx = 1\n").splitlines()

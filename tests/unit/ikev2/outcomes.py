@@ -5,8 +5,8 @@ from __future__ import annotations
 from anyike.crypto.x509 import TrustPolicy
 from anyike.errors import AnyikeError, GatewayNotTrusted
 from anyike.gateway_trust import judge
-from anyike.ikev2.connection import State
 from anyike.ikev2.events import Established, GatewayProof
+from anyike.ikev2.states import State
 from tests.fakes.link import Link, User
 from tests.fakes.pki import HOST, NOW, authority
 

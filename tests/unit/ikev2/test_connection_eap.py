@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anyike.errors import GatewayRefused, LoginFailed, ProtocolError
-from anyike.ikev2.connection import State
+from anyike.ikev2.states import State
 from tests.fakes import wire
 from tests.fakes.gateway import Profile
 from tests.fakes.link import Link

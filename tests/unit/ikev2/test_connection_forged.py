@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from anyike.errors import GatewayNotTrusted, GatewayRefused
-from anyike.ikev2.connection import State
+from anyike.ikev2.states import State
 from tests.fakes import wire
 from tests.fakes.gateway import AUTHENTICATION_FAILED, Profile, Step, Tamper
 from tests.fakes.link import GATEWAY, LATENCY, Link, User, ike_settings

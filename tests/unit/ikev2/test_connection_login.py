@@ -10,7 +10,7 @@ import pytest
 
 from anyike.errors import GatewayNotTrusted, LoginFailed
 from anyike.ikev2.configuration import GatewayConfiguration
-from anyike.ikev2.events import LoginQuestion, IkeSaInitDone, LoginAccepted
+from anyike.ikev2.events import IkeSaInitDone, LoginAccepted, LoginQuestion
 from anyike.ikev2.settings import Fragmentation
 from tests.fakes import fragments, gateway, keys, pki, script, wire
 from tests.fakes.gateway import ESP_SPI, Profile

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyike.ikev2.connection import State
 from anyike.ikev2.settings import Retransmission
+from anyike.ikev2.states import State
 from tests.fakes.gateway import Profile
 from tests.fakes.link import LATENCY, Link, User, ike_settings
 from tests.fakes.script import LONG_FORM, password_login

@@ -8,8 +8,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyike.ikev2.connection import Connection, State
+from anyike.ikev2.connection import Connection
 from anyike.ikev2.events import Terminated
+from anyike.ikev2.states import State
 from tests.fakes import wire
 from tests.fakes.gateway import Profile, Step, Tamper
 from tests.fakes.link import GATEWAY, LATENCY, Link, ike_settings

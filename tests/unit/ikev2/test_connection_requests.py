@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anyike.errors import GatewayRefused, ProtocolError, TunnelEnded
-from anyike.ikev2.connection import State
+from anyike.ikev2.states import State
 from tests.fakes import wire
 from tests.fakes.gateway import Profile
 from tests.fakes.link import CHILD_SPI, LATENCY, Link, User, ike_settings

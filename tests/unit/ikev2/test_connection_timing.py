@@ -7,9 +7,10 @@ from itertools import pairwise
 import pytest
 
 from anyike.errors import TunnelEnded, Unreachable
-from anyike.ikev2.connection import GOODBYE_TRIES, State
 from anyike.ikev2.events import LoginAccepted, Terminated
 from anyike.ikev2.settings import Retransmission
+from anyike.ikev2.states import State
+from anyike.ikev2.tunnel import GOODBYE_TRIES
 from anyike.ikev2.window import JITTER
 from tests.fakes import wire
 from tests.fakes.gateway import Profile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anyike.errors import GatewayNotTrusted, GatewayRefused, LoginFailed, NoCommonProposal, ProtocolError
-from anyike.ikev2.events import LoginQuestion, LoginAccepted
+from anyike.ikev2.events import LoginAccepted, LoginQuestion
 from tests.fakes import wire
 from tests.fakes.gateway import Profile, Step, Tamper
 from tests.fakes.link import Link, ike_settings

@@ -1,0 +1,143 @@
+"""Coming back: a gateway that is silent, one that has forgotten us, a changed address, and the signals that users know."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from client import Client
+from rig import Rig
+
+from anyike.errors import ExitCode
+
+QUICK = {
+    "ike": {"retransmit_timeout": 0.3, "retransmit_tries": 3, "liveness_interval": 1.0},
+    "reconnect": {"first_delay": 0.5, "longest_delay": 2.0},
+    "login": {"user": "ada", "password_command": ["/bin/echo", "secret"], "group": "Staff"},
+}
+INSIDE = "10.77.0.2"
+LIMIT = 40.0
+
+
+@pytest.fixture
+def charon(rig: Rig) -> Iterator[None]:
+    """Whatever a test did to it, it goes on."""
+    yield
+    signal_charon(rig, "CONT")
+
+
+def signal_charon(rig: Rig, name: str) -> None:
+    rig.run_in_gateway("sh", "-c", f"kill -{name} $(pidof charon-systemd)")
+
+
+def reaches(client: Client) -> bool:
+    return "1 received" in client.run("ping", "-c", "1", "-W", "1", INSIDE, check=False)
+
+
+def wait_until(condition, limit: float = LIMIT) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def up(client: Client, **more):
+    process = client.start("--non-inter", **{**QUICK, **more})
+    process.wait_up()
+    assert reaches(client)
+    return process
+
+
+def rules(client: Client) -> str:
+    return client.run("ip", "rule", "show") + client.run("ip", "route", "show", "table", "all")
+
+
+@pytest.mark.usefixtures("charon")
+def test_a_gateway_that_was_silent(rig: Rig, client: Client) -> None:
+    rig.configure()
+    process = up(client)
+    routed = rules(client)
+    signal_charon(rig, "STOP")
+    process.wait_for("connecting again in", LIMIT)
+    assert rules(client) == routed  # held: nothing leaks past the tunnel
+    signal_charon(rig, "CONT")
+    wait_until(lambda: reaches(client))
+    assert rules(client) == routed
+    assert process.running
+    assert len(client.run("ip", "-br", "link", "show", "type", "tun").splitlines()) == 1
+
+
+@pytest.mark.usefixtures("charon")
+def test_released_routes_come_back_too(rig: Rig, client: Client) -> None:
+    rig.configure()
+    process = up(client, reconnect={**QUICK["reconnect"], "on_disconnect": "release"})
+    signal_charon(rig, "STOP")
+    process.wait_for("connecting again in", LIMIT)
+    wait_until(lambda: INSIDE.rpartition(".")[0] not in rules(client))
+    signal_charon(rig, "CONT")
+    wait_until(lambda: reaches(client))
+
+
+def test_a_gateway_that_has_forgotten_us(rig: Rig, client: Client) -> None:
+    rig.configure()
+    process = up(client)
+    rig.run_in_gateway("sh", "-c", "kill -KILL $(pidof charon-systemd)")
+    rig.configure()
+    wait_until(lambda: reaches(client))
+    assert process.running
+
+
+def test_a_password_that_is_not_right_any_more_ends_it(rig: Rig, client: Client) -> None:
+    rig.configure()
+    secret = client.profile.with_name("secret")
+    secret.write_text("secret\n")
+    login = {**QUICK["login"], "password_command": ["/bin/cat", str(secret)]}
+    process = up(client, login=login)
+    secret.write_text("wrong\n")
+    rig.run_in_gateway("sh", "-c", "kill -KILL $(pidof charon-systemd)")
+    rig.configure()
+    assert process.end(limit=LIMIT) == ExitCode.LOGIN_FAILED
+    assert rig.radius_log().count("Access-Reject") <= 1
+
+
+def test_another_login_on_demand(rig: Rig, client: Client) -> None:
+    rig.configure()
+    process = up(client)
+    before = rig.gateway_sas()
+    process.signal(signal.SIGUSR2)
+    wait_until(lambda: process.output.count("is up, to") == 2)
+    assert reaches(client)
+    listed = rig.gateway_sas()
+    assert listed.count("ESTABLISHED") == 1
+    assert re.findall(r"\w+_i\* \w+_r", listed) != re.findall(r"\w+_i\* \w+_r", before)
+
+
+def test_statistics_on_demand(rig: Rig, client: Client) -> None:
+    rig.configure()
+    process = up(client)
+    process.signal(signal.SIGUSR1)
+    process.wait_for("ESP counters", LIMIT)
+    assert "packets_in" in process.output
+
+
+def test_leaving_without_logging_off(rig: Rig, client: Client) -> None:
+    rig.configure()
+    before = client.state()
+    process = up(client)
+    process.signal(signal.SIGHUP)
+    assert process.end() == ExitCode.OK
+    assert "ESTABLISHED" in rig.gateway_sas()
+    assert client.state() == before
+
+
+def test_a_client_that_was_stopped_for_longer_than_dpd(rig: Rig, client: Client) -> None:
+    rig.configure(dpd_delay=2)
+    process = up(client)
+    os.kill(process.pid, signal.SIGSTOP)
+    wait_until(lambda: "ESTABLISHED" not in rig.gateway_sas(), 240)
+    os.kill(process.pid, signal.SIGCONT)
+    wait_until(lambda: reaches(client))
