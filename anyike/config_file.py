@@ -17,6 +17,8 @@ from anyike.config import Settings
 from anyike.errors import AnyikeError, ConfigurationError, UsageError
 
 _MAX_SHOWN = 120
+_MAY_BE_SECRET = re.compile("password|pass_phrase|secret|form_entries")
+"""Names of settings at which a secret itself may stand, by mistake, in place of the way to it."""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _REASONS = {
     "model_type": "must be a table of settings",
@@ -85,7 +87,19 @@ def _describe(location: tuple[int | str, ...], fault: ErrorDetails) -> str:
     if fault["type"] == "extra_forbidden":
         # The value of a name that we do not know may be a secret: it is not repeated.
         return f"{key} is not a setting; {_allowed_beside(location)}"
+    if _may_show_secret(location, fault):
+        return f"{key}: {_reason(fault)}"
     return f"{key} = {_shown(fault['input'])}: {_reason(fault)}"
+
+
+def _may_show_secret(location: tuple[int | str, ...], fault: ErrorDetails) -> bool:
+    """Of a table, and of what stands in place of one, we do not know what its values are."""
+    is_no_table = fault["type"] == "model_type"
+    return is_no_table or _holds_table(fault["input"]) or any(_MAY_BE_SECRET.search(str(part)) for part in location)
+
+
+def _holds_table(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_holds_table, value)))
 
 
 def _reason(fault: ErrorDetails) -> str:

@@ -47,7 +47,7 @@ _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 @dataclass(frozen=True, slots=True)
 class InvokingUser:
-    """Who called the command: with sudo not the user that it runs as."""
+    """Who called the command: with sudo, pkexec or doas not the user that it runs as."""
 
     uid: int
     name: str
@@ -80,19 +80,49 @@ class Finished:
 
 
 def invoking_uid() -> int:
-    """The number of the user who called us, looked through sudo."""
-    sudo_uid = os.environ.get("SUDO_UID", "")
-    is_number = sudo_uid.isascii() and sudo_uid.isdecimal() and len(sudo_uid) <= _MAX_UID_DIGITS
-    return int(sudo_uid) if os.geteuid() == 0 and is_number else os.getuid()
+    """The number of the user who called us, looked through sudo, pkexec and doas.
+
+    Raises:
+        ConfigurationError: they name several users, or one whom the system does not know.
+    """
+    if os.geteuid() != 0:
+        return os.getuid()
+    claims = (_number_in("SUDO_UID"), _number_in("PKEXEC_UID"), _user_in("DOAS_USER"))
+    named = {uid for uid in claims if uid is not None and uid != 0}
+    if len(named) > 1:
+        # doas may keep what its caller had in the environment: nobody becomes somebody else, nor root, by that.
+        raise ConfigurationError(
+            "SUDO_UID, PKEXEC_UID and DOAS_USER name different users: unset those that are not of the program by which anyike "
+            "was called"
+        )
+    return named.pop() if named else os.getuid()
+
+
+def _number_in(variable: str) -> int | None:
+    """What sudo and pkexec write; anything else is not theirs."""
+    value = os.environ.get(variable, "")
+    is_number = value.isascii() and value.isdecimal() and len(value) <= _MAX_UID_DIGITS
+    return int(value) if is_number else None
+
+
+def _user_in(variable: str) -> int | None:
+    """The number of the user whom doas names."""
+    name = os.environ.get(variable)
+    if not name:
+        return None
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise ConfigurationError(f"{variable}: the system has no user {name!r}") from None
 
 
 def invoking_user(run_as: str | None = None) -> InvokingUser:
-    """The user who called us, looked through sudo; `run_as` instead where that is root itself (a service).
+    """The user who called us, looked through sudo, pkexec and doas; `run_as` instead where that is root itself (a service).
 
     Nobody gets more than their own rights by it: only root may name somebody else.
 
     Raises:
-        ConfigurationError: the system does not know that user.
+        ConfigurationError: the system does not know that user, or it is not clear who called.
     """
     uid = invoking_uid()
     try:
@@ -102,7 +132,10 @@ def invoking_user(run_as: str | None = None) -> InvokingUser:
     except (KeyError, OverflowError, ValueError):
         if run_as is not None and uid == 0:
             raise ConfigurationError(f"login.run_as: the system has no user {run_as!r}") from None
-        raise ConfigurationError(f"the system has no user with the number {uid}: name the profile by -c FILE") from None
+        raise ConfigurationError(
+            f"the system has no user with the number {uid}, who called anyike and with whose rights it reads files and runs "
+            "programs: give that number a name (in /etc/passwd, say), or call anyike as a user who has one"
+        ) from None
 
 
 def _entry(entry: pwd.struct_passwd) -> InvokingUser:

@@ -72,8 +72,8 @@ def _read(path: Path, user: InvokingUser) -> str | None:
         return None
     except OSError as error:
         raise ConfigurationError(
-            f"{path}: cannot be read: {error.strerror}. Profiles outside {paths.SYSTEM_PROFILES} are read with the rights of the "
-            "user who called sudo"
+            f"{path}: cannot be read: {error.strerror}. Profiles outside {paths.SYSTEM_PROFILES} are read with the rights of "
+            f"{user.name}, who called anyike"
         ) from None
     if len(data) > MAX_PROFILE_BYTES:
         raise ConfigurationError(f"{path}: has more than {MAX_PROFILE_BYTES} bytes, which is no profile")

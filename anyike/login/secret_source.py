@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from anyike.errors import ConfigurationError, LoginFailed
-from anyike.invoking_user import MAX_OUTPUT_BYTES, Finished, InvokingUser, read_file, run
+from anyike.invoking_user import MAX_OUTPUT_BYTES, Finished, InvokingUser, invoking_uid, read_file, run
 from anyike.text import printable_line
 from anyike.trusted_file import read_trusted
 
@@ -105,6 +105,12 @@ class CredentialSource:
 
     async def read(self) -> str:
         """The credential. LoginFailed says why there is none."""
+        if invoking_uid() != os.getuid():
+            # Who calls us names the directory then, and we would read it with root's rights.
+            raise LoginFailed(
+                f"{self.name}: only a service has credentials, and this anyike was called by a user through sudo, pkexec or doas: "
+                "use a command or the keyring, or let systemd run anyike"
+            )
         directory = os.environ.get(_CREDENTIALS, "")
         if not directory:
             raise LoginFailed(

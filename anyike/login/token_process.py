@@ -76,7 +76,7 @@ class TokenProcess:
                 f"{self._setting}: the token's PKCS#11 module did not answer within {seconds:.0f} seconds and was stopped; "
                 "is the token plugged in, and does it wait for a touch?"
             ) from None
-        except (TypeError, ValueError, OSError, EOFError):
+        except (TypeError, ValueError, RecursionError, OSError, EOFError):
             raise LoginFailed(await self._post_mortem()) from None
         if "error" in answer:
             raise TokenRefused(str(answer["error"]), printable_line(str(answer.get("message", ""))))
@@ -129,9 +129,16 @@ class TokenProcess:
         if status is None:
             how = "without a usable answer"
         elif status < 0:
-            how = f"by the signal {signal.Signals(-status).name}"
+            how = f"by the signal {_signal_name(-status)}"
         said = printable_line(self._errors.decode(errors="replace"))
         return (
             f"{self._setting}: the program that speaks to the token's PKCS#11 module ended {how}; the module may be faulty"
             + (f". It said: {said}" if said else "")
         )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal, of which only the first and the last have names
+        return str(number)

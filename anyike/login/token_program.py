@@ -19,7 +19,6 @@ import base64
 import hashlib
 import json
 import os
-import resource
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -30,6 +29,8 @@ from typing import Any, BinaryIO
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, TokenFlag
 from pkcs11.types import PROTECTED_AUTH
+
+from anyike.process import harden
 
 DEFAULT_MODULE = "p11-kit-proxy.so"
 """All modules that the system knows; found as the linker finds libraries."""
@@ -166,7 +167,7 @@ class Program:
 
 def main() -> None:
     """Answer until standard input ends."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a module that crashes must not leave the PIN in a file
+    harden()  # the PIN: a module that crashes must not leave it in a file, and the user's other programs must not read it
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # modules print what they like
     _serve(sys.stdin.buffer, answers)

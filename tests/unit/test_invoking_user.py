@@ -90,6 +90,73 @@ class TestWho:
         assert invoking_uid() == os.getuid()
 
 
+class TestCalledThrough:
+    """sudo and pkexec say who called by a number, doas by a name."""
+
+    @pytest.fixture(autouse=True)
+    def as_root(self, monkeypatch):
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(os, "getuid", lambda: 0)
+        for variable in ("SUDO_UID", "PKEXEC_UID", "DOAS_USER"):
+            monkeypatch.delenv(variable, raising=False)
+
+    @pytest.mark.parametrize(
+        ("variable", "value"), [("SUDO_UID", str(NOBODY)), ("PKEXEC_UID", str(NOBODY)), ("DOAS_USER", "nobody")]
+    )
+    def test_each_of_them(self, monkeypatch, variable, value):
+        monkeypatch.setenv(variable, value)
+        assert invoking_uid() == NOBODY
+        assert (invoking_user("root").uid, invoking_user("root").name) == (NOBODY, "nobody")
+
+    @pytest.mark.parametrize("value", [str(NOBODY), "nobody"])
+    @pytest.mark.parametrize("variable", ["SUDO_UID", "PKEXEC_UID", "DOAS_USER"])
+    def test_who_is_not_root_cannot_claim_it(self, monkeypatch, variable, value):
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        monkeypatch.setattr(os, "getuid", lambda: 1000)
+        monkeypatch.setenv(variable, value)
+        assert invoking_uid() == 1000
+
+    def test_several_that_agree(self, monkeypatch):
+        monkeypatch.setenv("SUDO_UID", str(NOBODY))
+        monkeypatch.setenv("DOAS_USER", "nobody")
+        assert invoking_uid() == NOBODY
+
+    @pytest.mark.parametrize("root", [("SUDO_UID", "0"), ("PKEXEC_UID", "0"), ("PKEXEC_UID", "00")])
+    def test_doas_that_keeps_the_environment_makes_nobody_root(self, monkeypatch, root):
+        monkeypatch.setenv(*root)
+        assert invoking_uid() == 0
+        monkeypatch.setenv("DOAS_USER", "nobody")
+        assert invoking_uid() == NOBODY
+
+    def test_nor_somebody_else(self, monkeypatch):
+        monkeypatch.setenv("SUDO_UID", "1")
+        monkeypatch.setenv("DOAS_USER", "nobody")
+        with pytest.raises(ConfigurationError, match="SUDO_UID, PKEXEC_UID and DOAS_USER name different users"):
+            invoking_uid()
+
+    @pytest.mark.parametrize("value", ["nobody", "-1", " 65534", "9" * 5000])
+    def test_what_pkexec_never_writes(self, monkeypatch, value):
+        monkeypatch.setenv("PKEXEC_UID", value)
+        assert invoking_uid() == 0
+
+    @pytest.mark.parametrize("name", ["no-such-user", "65534", "a\udcff"])
+    def test_a_name_that_the_system_does_not_know_is_not_root(self, monkeypatch, name):
+        monkeypatch.setenv("DOAS_USER", name)
+        with pytest.raises(ConfigurationError, match="DOAS_USER: the system has no user"):
+            invoking_uid()
+
+    def test_an_empty_name(self, monkeypatch):
+        monkeypatch.setenv("DOAS_USER", "")
+        assert invoking_uid() == 0
+
+    def test_a_number_without_a_user(self, monkeypatch):
+        monkeypatch.setenv("SUDO_UID", "4294967000")
+        with pytest.raises(
+            ConfigurationError, match=r"no user with the number 4294967000, .*: give that number a name"
+        ):
+            invoking_user()
+
+
 class TestEnvironment:
     def test_our_own_is_ours(self, monkeypatch):
         monkeypatch.setenv("PASSWORD_STORE_DIR", "/somewhere")

@@ -146,8 +146,9 @@ class TestInvokingUser:
     def test_somebody_whom_the_system_does_not_know(self, monkeypatch, number):
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         monkeypatch.setenv("SUDO_UID", number)
-        with pytest.raises(ConfigurationError, match=f"no user with the number {number}"):
-            invoking_user()
+        with pytest.raises(ConfigurationError, match=f"no user with the number {number}") as caught:
+            find_profile(None, Path("work.toml"))
+        assert "-c" not in str(caught.value)
 
 
 @pytest.mark.namespace

@@ -1,15 +1,23 @@
 """Reading of CA files: what is read, and errors that name the setting and the file."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from anyike import trust_store
+from anyike import paths, trust_store
 from anyike.errors import ConfigurationError
 from anyike.trust_store import SYSTEM_BUNDLES, load_roots, load_system_roots
 
 CA_PEM = Path(__file__).parents[1] / "vectors/anyconnect/anyconnect-cert-login.ca.pem"
+
+
+@pytest.fixture(autouse=True)
+def nobody_called_sudo(monkeypatch):
+    for variable in ("SUDO_UID", "PKEXEC_UID", "DOAS_USER"):
+        monkeypatch.delenv(variable, raising=False)
 
 
 @pytest.fixture
@@ -96,3 +104,48 @@ def test_the_first_system_bundle_that_exists_counts(tmp_path, own_ca):
         with pytest.raises(ConfigurationError, match="no readable certificate"):
             load_roots(mixed)
     assert Path("/etc/ssl/certs/ca-certificates.crt") in SYSTEM_BUNDLES
+
+
+@pytest.mark.namespace
+class TestThroughSudo:
+    """Needs root: who may call anyike through sudo reads no file by it that they could not read before."""
+
+    @pytest.fixture
+    def directory(self, monkeypatch):
+        monkeypatch.setenv("SUDO_UID", "65534")
+        directory = Path(tempfile.mkdtemp())
+        directory.chmod(0o755)
+        yield directory
+        shutil.rmtree(directory)
+
+    @staticmethod
+    def write(path: Path, mode: int) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(CA_PEM.read_bytes())
+        path.chmod(mode)
+        return path
+
+    def test_what_only_root_may_read(self, directory):
+        secret = self.write(directory / "root's", 0o600)
+        (directory / "link.pem").symlink_to(secret)
+        for path in (secret, directory / "link.pem"):
+            with pytest.raises(
+                ConfigurationError, match=r"^ca_file: .*: Permission denied, with the rights of nobody$"
+            ):
+                load_roots(path)
+        assert os.geteuid() == 0
+
+    def test_what_anybody_may_read(self, directory):
+        assert load_roots(self.write(directory / "ca.pem", 0o644))
+
+    def test_beside_the_system_s_profiles_it_is_the_system_s(self, directory, monkeypatch):
+        monkeypatch.setattr(paths, "SYSTEM_PROFILES", directory / "etc")
+        assert load_roots(self.write(directory / "etc/ca.pem", 0o600))
+        assert load_roots(self.write(directory / "etc/work/ca.pem", 0o600))
+        self.write(directory / "secret.pem", 0o600)
+        for path in (directory / "etc/../secret.pem", directory / "etc/work/../../secret.pem"):
+            with pytest.raises(ConfigurationError, match="Permission denied"):
+                load_roots(path)
+
+    def test_the_system_s_store(self, directory):
+        assert load_system_roots((self.write(directory / "bundle.pem", 0o600),))
