@@ -15,6 +15,7 @@ from anyike.config import Identity, Settings
 from anyike.crypto.x509 import TrustPolicy, authority_key_hashes
 from anyike.eap_anyconnect.settings import DeviceIdentity, LoginSettings
 from anyike.errors import HostSetupFailed
+from anyike.esp.wear import KeyLimits
 from anyike.ikev2.constants import (
     VENDOR_ANYCONNECT_EAP,
     VENDOR_COPYRIGHT,
@@ -59,11 +60,18 @@ def ike_settings(settings: Settings, roots: Sequence[bytes], *, force_encapsulat
         start_on_nat_port=gateway.start_on_nat_port,
         force_encapsulation=force_encapsulation,
         error_grace=ike.error_grace,
+        mobike=ike.mobike,
+        redirect=gateway.redirect,
         ike_lifetime=Lifetime(ike.rekey_time, ike.life_time),
         child_lifetime=Lifetime(settings.esp.rekey_time, settings.esp.life_time),
         liveness_interval=ike.liveness_interval,
         keepalive_interval=ike.keepalive_interval,
     )
+
+
+def key_limits(settings: Settings) -> KeyLimits:
+    """What a CHILD_SA may carry until the data path says that it wants new keys."""
+    return KeyLimits(settings.esp.rekey_packets, settings.esp.rekey_bytes)
 
 
 def trusted_names(settings: Settings, host: str) -> tuple[str, ...]:

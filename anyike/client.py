@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Address, IPv6Address
@@ -14,7 +15,7 @@ from typing import Any
 from anyike import assembly
 from anyike.backoff import Backoff
 from anyike.config import Settings
-from anyike.errors import AnyikeError, ExitCode, TunnelEnded, TunnelLost, Unreachable
+from anyike.errors import AnyikeError, ExitCode, GatewayRefused, Redirected, TunnelEnded, TunnelLost, Unreachable
 from anyike.host_tunnel import HostTunnel, load_host_network
 from anyike.ikev2.events import Address
 from anyike.login.respondent import Respondent
@@ -24,6 +25,12 @@ from anyike.tun.userspace import UserspaceDataPath
 from anyike.ui import Stage, UserInterface
 
 log = logging.getLogger(__name__)
+
+MAX_REDIRECTS = 5
+REDIRECT_PERIOD = 300.0
+"""Specification: RFC 5685 4 gives these numbers and seconds against redirects in a circle."""
+EARLY = 0.9
+"""At this part of the time that a login is good for (AUTH_LIFETIME) the next one begins."""
 
 
 async def connect(
@@ -41,12 +48,13 @@ async def connect(
     """
     client = _Client(settings, profile, ui, make_respondent)
     running = asyncio.ensure_future(client.run())
+    client.running = running
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(client.fault)
     handlers: dict[signal.Signals, Callable[[], None]] = {
-        signal.SIGINT: lambda: client.stop(running),
-        signal.SIGTERM: lambda: client.stop(running),
-        signal.SIGHUP: lambda: client.drop(running),
+        signal.SIGINT: client.stop,
+        signal.SIGTERM: client.stop,
+        signal.SIGHUP: client.drop,
         signal.SIGUSR1: client.show_statistics,
         signal.SIGUSR2: client.log_in_anew,
     }
@@ -77,7 +85,7 @@ class _Client:
             self._send_esp,
             self._fail,
             settings.tunnel.interface,
-            worn_after=settings.esp.rekey_packets,
+            limits=assembly.key_limits(settings),
             on_worn=self._renew_child,
         )
         self._host = HostTunnel(settings, profile)
@@ -86,8 +94,11 @@ class _Client:
         self._log_off = True
         self._wake = asyncio.Event()
         self._watching = AsyncExitStack()
+        self._moving: asyncio.Task[None] | None = None
+        self._redirects: deque[float] = deque(maxlen=MAX_REDIRECTS)
         self._inner: frozenset[IPv4Address | IPv6Address] = frozenset()
         self.was_up = False
+        self.running: asyncio.Future[str] | None = None
 
     async def run(self) -> str:
         """Connect and stay; the reason of an end that the user wanted."""
@@ -106,6 +117,7 @@ class _Client:
             undo.push_async_callback(self._watching.aclose)
             loading = asyncio.ensure_future(load_host_network())
             undo.callback(loading.cancel)
+            redirected: tuple[str, str] | None = None
             while True:
                 session = self._session = Session(
                     self._settings,
@@ -117,8 +129,12 @@ class _Client:
                     self._ui,
                     self._failure,
                     self._fail,
+                    redirected,
                 )
                 error = await self._live(session, backoff)
+                redirected = self._follow(error, session.host) if isinstance(error, Redirected) else None
+                if redirected is not None:
+                    continue
                 if error is None:
                     return "logged off" if self._log_off else "left without logging off"
                 await self._wait_to_come_back(error, backoff)
@@ -133,16 +149,27 @@ class _Client:
             finally:
                 await session.end(log_off=self._log_off)
                 self._session = None
+        except Redirected as elsewhere:
+            return elsewhere
         except (Unreachable, TunnelEnded) as lost:
             if not self._comes_back(lost):
                 raise
             return lost
-        if error is not None and not self._comes_back(error):
+        if error is not None and not isinstance(error, Redirected) and not self._comes_back(error):
             raise error
         if error is None and self._wanted_anew:
             self._wanted_anew = False
             return TunnelLost("logging in anew, as was asked for")
         return error
+
+    def _follow(self, redirected: Redirected, from_host: str) -> tuple[str, str]:
+        """Where to go now, and where we come from. GatewayRefused when they send us in circles (RFC 5685 4)."""
+        now = asyncio.get_running_loop().time()
+        if len(self._redirects) == MAX_REDIRECTS and now - self._redirects[0] < REDIRECT_PERIOD:
+            raise GatewayRefused(f"the gateways sent us from one to another {MAX_REDIRECTS} times: {redirected}")
+        self._redirects.append(now)
+        self._ui.stage(Stage.RESOLVE, f"{from_host} sends us to {redirected.host}")
+        return redirected.host, from_host
 
     def _comes_back(self, error: AnyikeError) -> bool:
         """Only a tunnel that was up and got lost: a refusal is never tried again, since accounts get locked."""
@@ -164,9 +191,13 @@ class _Client:
             self._ui.warning(f"the MTU is {plan.mtu} bytes, which IPv6 inside the tunnel needs at least")
         attempt.driver.traffic = lambda: self._data_path.counters()["packets_in"]
         attempt.driver.pump()
+        session.on_lifetime = self._limit_authentication
+        if established.auth_lifetime is not None:
+            self._limit_authentication(established.auth_lifetime)
         self._inner = frozenset(address.ip for address in established.configuration.addresses)
         if not self.was_up:
             self._watch()
+            self._limit_time()
         self.was_up = True
         self._ui.stage(Stage.TUNNEL, f"{plan.interface} is up")
         session.notice(established.configuration.banner)
@@ -181,6 +212,21 @@ class _Client:
         self._watching.callback(monitor.close)
         self._watching.push_async_callback(SleepWatch(self._look_after).stop)
 
+    def _limit_time(self) -> None:
+        limit = self._settings.tunnel.max_time
+        if limit:
+            timer = asyncio.get_running_loop().call_later(limit, self._time_is_over)
+            self._watching.callback(timer.cancel)
+
+    def _limit_authentication(self, seconds: int) -> None:
+        """The gateway wants another login within this time (RFC 4478): a little earlier is in time."""
+        timer = asyncio.get_running_loop().call_later(seconds * EARLY, self.log_in_anew)
+        self._watching.callback(timer.cancel)
+
+    def _time_is_over(self) -> None:
+        self._ui.warning(f"the time of this tunnel is over (tunnel.max_time = {self._settings.tunnel.max_time:g} s)")
+        self.stop()
+
     def _network_changed(self) -> None:
         """Another local address: the gateway believes in a NAT, and follows the next authentic packet (RFC 7296 2.23)."""
         from anyike.net.path import current_path
@@ -189,13 +235,22 @@ class _Client:
         if self._session is None or self._session.leaving:
             return
         attempt = self._session.up
-        path = current_path(attempt.remote[0], self._settings.tunnel.mark, self._inner)
-        if path is None:
-            log.info("the network is away")
-        elif path.local != attempt.local[0]:
-            log.info("the local address changed from %s to %s", attempt.local[0], path.local)
-            attempt.local = (path.local, attempt.local[1])
-            self._look_after()
+        others = attempt.driver.connection.other_addresses if self._session.mobike else ()
+        for host in (attempt.remote[0], *others):
+            path = current_path(host, self._settings.tunnel.mark, self._inner)
+            if path is None:
+                continue
+            if (host, path.local) != (attempt.remote[0], attempt.local[0]):
+                log.info("the local address changed from %s to %s", attempt.local[0], path.local)
+                self._moving = asyncio.ensure_future(self._move(self._session, host, path.local))
+            return
+        log.info("the network is away")
+
+    async def _move(self, session: Session, host: str, local: str) -> None:
+        try:
+            await session.move(host, local)
+        except AnyikeError as error:
+            session.lose(TunnelLost(f"the tunnel cannot move with this machine: {error}"))
 
     def _look_after(self) -> None:
         """Ask the gateway at once whether it is there, or do not wait any longer to come back."""
@@ -217,18 +272,22 @@ class _Client:
 
     # --- signals ---------------------------------------------------------------------------------------------------------
 
-    def stop(self, running: asyncio.Future[str]) -> None:
+    def stop(self) -> None:
         """INT or TERM: log off, or give up whatever is under way. A second signal does not wait for the gateway."""
         self._wanted_anew = False
         if self._session is None or self._session.leaving:
-            running.cancel()
+            self._cancel()
         else:
             self._session.close()
 
-    def drop(self, running: asyncio.Future[str]) -> None:
+    def drop(self) -> None:
         """HUP: leave at once and let the gateway find out."""
         self._log_off = False
-        running.cancel()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        assert self.running is not None
+        self.running.cancel()
 
     def show_statistics(self) -> None:
         """USR1."""

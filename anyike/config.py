@@ -212,6 +212,8 @@ class Gateway(Section):
     local_port: Annotated[int, Field(ge=0, le=65535)] = 0
     ca_file: File | None = None
     servercert: Pins = ()
+    redirect: bool = True
+    redirect_hosts: Annotated[tuple[Host, ...], Strict(False), Field(max_length=64)] = ()
     chain_pins: ChainPins = ()
     gateway_id: Host | None = None
     idr: Identity | None = None
@@ -234,6 +236,7 @@ class Ike(Section):
     retransmit_base: Annotated[float, Field(ge=1, le=10)] = 1.8
     retransmit_tries: Annotated[int, Field(ge=0, le=20)] = 5
     error_grace: SecondsOrOff = 2.0
+    mobike: bool = True
     rekey_time: LongSecondsOrOff = 72_000.0
     life_time: LongSecondsOrOff = 86_400.0
     liveness_interval: SecondsOrOff = 30.0
@@ -250,6 +253,7 @@ class Esp(Section):
     rekey_time: LongSecondsOrOff = 14_400.0
     life_time: LongSecondsOrOff = 18_000.0
     rekey_packets: Annotated[int, Field(ge=0, le=2**32 - 1)] = 2**31
+    rekey_bytes: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     backend: Literal["auto", "tun"] = "auto"
 
 
@@ -305,6 +309,8 @@ class Certificate(Section):
     pass_phrase_credential: CredentialName | None = None
     user_file: FileOrToken | None = None
     user_key: FileOrToken | None = None
+    user_pass_phrase_command: Command | None = None
+    user_pass_phrase_credential: CredentialName | None = None
     expiry_warning: Annotated[int, Field(ge=0, le=365)] = 30
 
 
@@ -321,6 +327,7 @@ class SignOn(Section):
     browser: Literal["auto", "chromium", "print"] = "auto"
     chromium: File | None = None
     chromium_arguments: Annotated[tuple[Text, ...], Strict(False), Field(max_length=64)] = ()
+    final_hosts: Annotated[tuple[Host, ...], Strict(False), Field(max_length=32)] = ()
     timeout: Seconds = 300.0
 
 
@@ -352,6 +359,7 @@ class Tunnel(Section):
     interface: Annotated[str, AfterValidator(_interface)] = "anyike%d"
     mtu: Annotated[int, Field(ge=576, le=65535)] | None = None
     ipv6: bool = True
+    max_time: LongSecondsOrOff = 0.0
     mark: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] = DEFAULT_MARK
 
 

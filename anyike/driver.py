@@ -46,6 +46,10 @@ class Driver:
         self.connection.connect(local, remote, self.now)
         self.pump()
 
+    def use(self, udp: UdpChannel) -> None:
+        """Send by another socket from now on; both may receive."""
+        self._udp = udp
+
     def receive(self, datagram: bytes, source: Address) -> None:
         """A datagram from the socket: IKE goes to the core, ESP to the data path (RFC 3948)."""
         if source[1] != self._nat_port:

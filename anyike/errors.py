@@ -76,6 +76,16 @@ class GatewayRefused(AnyikeError):
     exit_code = ExitCode.REFUSED
 
 
+class Redirected(AnyikeError):
+    """The gateway sends us to another one, `host` (RFC 5685); whoever connects may follow."""
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"the gateway wants us to go to {host} instead (REDIRECT)")
+        self.host = host
+
+
 class LoginFailed(AnyikeError):
     """The gateway rejected the user, or a question it asked could not be answered."""
 

@@ -15,9 +15,12 @@ from anyike.errors import ConfigurationError
 from anyike.invoking_user import InvokingUser, invoking_user
 from anyike.login.form_entries import FormEntry, parse_form_entry
 from anyike.login.form_filler import FormFiller
+from anyike.login.gateway_facts import GatewayFacts
+from anyike.login.key_secrets import KeySecrets
 from anyike.login.respondent import Respondent
 from anyike.login.secret_lines import SecretLines
 from anyike.login.secret_source import CommandSource, CredentialSource, FileSource, KeyringSource, SecretSource
+from anyike.login.unattended import unattended
 from anyike.prompt import Console
 
 if TYPE_CHECKING:
@@ -35,31 +38,28 @@ def respondent(
     tell: Callable[[str], None],
 ) -> Respondent:
     """Who answers with these settings; `entries` are the command line's. ConfigurationError."""
-    login, certificate = settings.login, settings.certificate
+    login = settings.login
     user = invoking_user(login.run_as)
+    asked = user if console is not None else unattended(user)
     filler = FormFiller(
         console=console,
         user=login.user,
         entries=(*(parse_form_entry(text, "login.form_entries") for text in login.form_entries), *entries),
-        codes=_codes(settings, user, tell),
+        codes=_codes(settings, asked, tell),
         code_field=settings.token.field,
         secrets={
-            name: _secret(f"login.secrets.{name}", secret, settings, user) for name, secret in login.secrets.items()
+            name: _secret(f"login.secrets.{name}", secret, settings, asked) for name, secret in login.secrets.items()
         },
         secret_lines=secret_lines,
-        password_sources=tuple(_password_sources(settings, user)),
-    )
-    pass_phrases = _sources(
-        "certificate.pass_phrase", certificate.pass_phrase_command, certificate.pass_phrase_credential, user
+        password_sources=tuple(_password_sources(settings, asked)),
     )
     return Respondent(
         filler=filler,
-        certificates=_certificates(settings, user),
-        pass_phrases=tuple(pass_phrases),
+        certificates=_certificates(settings, asked, filler.ask_secret, attended=console is not None),
         wrapper=_wrapper(settings, user),
         sign_on=_signing_on(settings, user, console, tell),
         tell=tell,
-        expiry_days=certificate.expiry_warning,
+        expiry_days=settings.certificate.expiry_warning,
     )
 
 
@@ -74,29 +74,44 @@ def _wrapper(settings: Settings, user: InvokingUser) -> Wrapper | None:
 
 def _signing_on(
     settings: Settings, user: InvokingUser, console: Console | None, tell: Callable[[str], None]
-) -> Callable[[SignOn], Awaitable[SignOnToken]]:
-    async def sign_on_as_set(question: SignOn) -> SignOnToken:
+) -> Callable[[SignOn, GatewayFacts], Awaitable[SignOnToken]]:
+    async def sign_on_as_set(question: SignOn, gateway: GatewayFacts) -> SignOnToken:
         from anyike.login.sign_on import Browser, SignOnSettings, sign_on
 
         how = settings.sign_on
-        chosen = SignOnSettings(user, Browser(how.browser), how.chromium, how.timeout, how.chromium_arguments)
-        return await sign_on(question, chosen, console, tell)
+        chosen = SignOnSettings(
+            user,
+            Browser(how.browser),
+            how.chromium,
+            how.timeout,
+            how.chromium_arguments,
+            how.final_hosts,
+            trust_names=not settings.gateway.servercert,
+        )
+        return await sign_on(question, gateway, chosen, console, tell)
 
     return sign_on_as_set
 
 
-def _certificates(settings: Settings, user: InvokingUser) -> dict[CertificateUse, CertificateSettings]:
+def _certificates(
+    settings: Settings, user: InvokingUser, ask_user: Callable[[str], Awaitable[str]], *, attended: bool
+) -> dict[CertificateUse, tuple[CertificateSettings, KeySecrets]]:
     own = settings.certificate
     if own.file is None and own.user_file is None:
         return {}
     from anyike.login.client_certificate import CertificateSettings
 
+    def secrets(setting: str, command: Command | None, credential: CredentialName | None) -> KeySecrets:
+        return KeySecrets(tuple(_sources(setting, command, credential, user)), ask_user, attended=attended)
+
     found = {}
     if own.file is not None:
-        found[CertificateUse.CLIENT] = CertificateSettings(own.file, own.key, user)
+        opening = secrets("certificate.pass_phrase", own.pass_phrase_command, own.pass_phrase_credential)
+        found[CertificateUse.CLIENT] = CertificateSettings(own.file, own.key, user), opening
     if own.user_file is not None:
         names = ("certificate.user_file", "certificate.user_key")
-        found[CertificateUse.USER] = CertificateSettings(own.user_file, own.user_key, user, *names)
+        opening = secrets("certificate.user_pass_phrase", own.user_pass_phrase_command, own.user_pass_phrase_credential)
+        found[CertificateUse.USER] = CertificateSettings(own.user_file, own.user_key, user, *names), opening
     return found
 
 

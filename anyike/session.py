@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
 from anyike import assembly
 from anyike.config import Settings
@@ -16,7 +18,7 @@ from anyike.driver import Driver
 from anyike.eap.form import BANNER, Answers, Form, acceptance_of, is_accepted
 from anyike.eap.question import Answer, Question
 from anyike.eap_anyconnect.method import AnyConnectEap
-from anyike.errors import AnyikeError, LoginFailed, Unreachable
+from anyike.errors import AnyikeError, LoginFailed, TunnelLost, Unreachable
 from anyike.gateway_trust import judge
 from anyike.ikev2.connection import Connection
 from anyike.ikev2.events import (
@@ -30,8 +32,11 @@ from anyike.ikev2.events import (
     IkeSaInitDone,
     LoginAccepted,
     LoginQuestion,
+    Moved,
+    MoveRefused,
     Notice,
     OutboundSwitched,
+    Reauthenticate,
     Terminated,
 )
 from anyike.ikev2.settings import IkeSettings
@@ -47,6 +52,7 @@ log = logging.getLogger(__name__)
 LOG_OFF_LIMIT = 10.0
 """Seconds for DELETE and its retransmissions, when it is not the user who waits."""
 
+IPV6 = 6
 FIRST_ROUND_TRIES = 1
 """With several addresses each is first tried this briefly, so that a dead one (often IPv6) costs seconds, not a minute."""
 
@@ -81,6 +87,7 @@ class Session:
         receive_esp: takes ESP datagrams.
         respondent: answers what the gateway asks in this login.
         ui: shows what happens.
+        redirected: host and the one that sent us to it, when a gateway did.
         failure: is done when something that the tunnel needs has failed.
         fail: makes it so.
     """
@@ -96,6 +103,7 @@ class Session:
         ui: UserInterface,
         failure: asyncio.Future[AnyikeError],
         fail: Callable[[AnyikeError], None],
+        redirected: tuple[str, str] | None = None,
     ) -> None:
         self._settings = settings
         self._ike = ike
@@ -106,10 +114,14 @@ class Session:
         self._ui = ui
         self._failure = failure
         self._fail = fail
+        self._redirected = redirected
         self._attempt: _Attempt | None = None
         self._open = AsyncExitStack()
         self._asked = False
         self._noticed: set[str] = set()
+        self._lost: asyncio.Future[AnyikeError] = asyncio.get_running_loop().create_future()
+        self.mobike = False
+        self.on_lifetime: Callable[[int], None] = lambda _seconds: None
         self.host = settings.gateway.host
 
     # --- what the owner may know and want -------------------------------------------------------------------------------
@@ -152,10 +164,13 @@ class Session:
         """
         failures = []
         hosts = tuple(dict.fromkeys((self._settings.gateway.host, *self._settings.gateway.backup_servers)))
+        if self._redirected is not None:
+            hosts = (self._redirected[0],)
+            self._ike = replace(self._ike, redirected_from=self._redirected[1])
         try:
             for host in hosts:
                 self.host = host
-                self._policy = replace(self._policy, names=assembly.trusted_names(self._settings, host))
+                self._policy = replace(self._policy, names=self._trusted_names(host))
                 try:
                     return await self._log_in(await self._resolve(host))
                 except Unreachable as error:
@@ -167,6 +182,12 @@ class Session:
         finally:
             await self._respondent.close()
         raise Unreachable("; ".join(failures))
+
+    def _trusted_names(self, host: str) -> tuple[str, ...]:
+        """A redirect decides whom we talk to, not whom we trust: the name that was asked for still counts (RFC 5685 8)."""
+        gateway = self._settings.gateway
+        by_its_own = self._redirected is None or host in gateway.redirect_hosts
+        return assembly.trusted_names(self._settings, host if by_its_own else gateway.host)
 
     async def _resolve(self, host: str) -> list[Candidate]:
         self._ui.stage(Stage.RESOLVE, host)
@@ -217,7 +238,10 @@ class Session:
             event = await self._next_event(attempt.driver)
             match event:
                 case Established():
+                    self.mobike = event.mobike
                     return event
+                case None:
+                    raise self._lost.result()
                 case Terminated(error):
                     self._attempt = None
                     raise error or Interrupted
@@ -306,11 +330,18 @@ class Session:
             raise LoginFailed("the gateway's banner was not accepted: logged off")
         self._noticed.add(banner)
 
+    def lose(self, error: AnyikeError) -> None:
+        """Give this tunnel up: `stay` ends with this error, and nobody is told."""
+        if not self._lost.done():
+            self._lost.set_result(error)
+
     async def stay(self) -> AnyikeError | None:
         """Until the tunnel ends: why, or None when our side wanted it. Raises what failed on our side."""
         driver = self.up.driver
         while True:
             match await self._next_event(driver):
+                case None:
+                    return self._lost.result()
                 case Terminated(error):
                     return error
                 case Notice(text):
@@ -318,6 +349,34 @@ class Session:
                 case event:
                     await self._rekey(event)
                     driver.pump()
+
+    async def move(self, host: str, local: str) -> None:
+        """This machine is at another address: have the tunnel run from there, if the gateway can (MOBIKE).
+
+        Where it cannot, it may follow by itself, since it believes in a NAT (RFC 7296 2.23): so it is asked at once.
+        """
+        attempt = self.up
+        port = attempt.local[1]
+        if attempt.remote[0] != host:  # of the other IP version: that takes another socket
+            attempt.udp = await self._open_socket(ip_address(host.partition("%")[0]).version, attempt.driver)
+            attempt.driver.use(attempt.udp)
+        attempt.local = (local, port)
+        if self.mobike:
+            attempt.driver.act(
+                lambda now: attempt.driver.connection.move((local, port), (host, attempt.remote[1]), now)
+            )
+        else:
+            attempt.driver.act(attempt.driver.connection.check_liveness)
+
+    async def _open_socket(self, version: int, driver: Driver) -> UdpChannel:
+        family = socket.AF_INET6 if version == IPV6 else socket.AF_INET
+        gateway = self._settings.gateway
+        udp = await UdpChannel.open(
+            family, gateway.local_port, self._settings.tunnel.mark, driver.receive, driver.network_error
+        )
+        udp.reader.add_done_callback(self._reader_ended)
+        self._open.callback(udp.close)
+        return udp
 
     async def _rekey(self, event: Event) -> None:
         """Carry out what the core wants of the data path; what it asks is answered when that is done."""
@@ -333,17 +392,26 @@ class Session:
                 await self._data_path.switch_outbound(outbound_spi)
             case ChildRemoved(inbound_spi):
                 await self._data_path.remove(inbound_spi)
+            case Moved(local, remote):
+                log.info("the tunnel moved: %s to %s", local[0], remote[0])
+                await self._data_path.update_addresses(local, remote)
+            case MoveRefused(_, _, reason):
+                self.lose(TunnelLost(f"the tunnel cannot move with this machine: {reason}"))
+            case Reauthenticate(seconds):
+                self.on_lifetime(seconds)
             case other:
                 log.debug("%s is of no interest now", type(other).__name__)
 
-    async def _next_event(self, driver: Driver) -> Event:
-        """The core's next event, or the error by which the data path or the socket failed."""
+    async def _next_event(self, driver: Driver) -> Event | None:
+        """The core's next event, None when the tunnel was given up, or the error by which something on our side failed."""
         event = asyncio.ensure_future(driver.next_event())
         try:
-            await asyncio.wait((event, self._failure), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((event, self._failure, self._lost), return_when=asyncio.FIRST_COMPLETED)
             if event.done():
                 return event.result()
-            raise self._failure.result()
+            if self._failure.done():
+                raise self._failure.result()
+            return None
         finally:
             event.cancel()
 
@@ -360,6 +428,7 @@ class Session:
             self.log_statistics(self._data_path.counters())
         self._attempt = None
         await self._open.aclose()
+        self._lost.cancel()
 
     def log_statistics(self, esp: Mapping[str, int], level: int = logging.INFO) -> None:
         """The counters of IKE, ESP and the socket."""

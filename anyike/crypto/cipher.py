@@ -134,6 +134,19 @@ class CbcHmacCipher:
         return hmac.digest(self._integrity_key, b"".join((aad, iv, ciphertext)), self._hash_name)[: self.icv_length]
 
 
+class ExtendedCbcHmacCipher(CbcHmacCipher):
+    """The same for ESP with extended sequence numbers; the additional data is SPI 4 | sequence number 8.
+
+    The number's high half is not on the wire, and the HMAC has it last: SPI | low half | IV | ciphertext | high half
+    (RFC 4303 section 2.2.1).
+    """
+
+    __slots__ = ()
+
+    def _icv(self, aad: bytes, iv: bytes, ciphertext: bytes) -> bytes:
+        return super()._icv(aad[:4] + aad[8:], iv, ciphertext + aad[4:8])
+
+
 @dataclass(frozen=True)
 class Integrity:
     """An integrity algorithm; lengths in bytes."""
@@ -228,12 +241,16 @@ class CipherSuite:
             return 1
         return 8 if self.encryption == ENCR_3DES else 16
 
-    def bind(self, encryption_key: bytes, integrity_key: bytes) -> Cipher:
-        """A cipher with these keys, whose lengths are the properties above (anything else is a ValueError)."""
+    def bind(self, encryption_key: bytes, integrity_key: bytes, *, esn: bool = False) -> Cipher:
+        """A cipher with these keys, whose lengths are the properties above (anything else is a ValueError).
+
+        With `esn` it is for ESP with extended sequence numbers, and the additional data is SPI 4 | sequence number 8.
+        """
         if (len(encryption_key), len(integrity_key)) != (self.encryption_key_length, self.integrity_key_length):
             raise ValueError(f"{self.name}: keys of {len(encryption_key)} and {len(integrity_key)} bytes")
         if self.is_aead:
             key, salt = encryption_key[:-AEAD_SALT_LENGTH], encryption_key[-AEAD_SALT_LENGTH:]
             return AeadCipher(AESGCM(key) if self.encryption == ENCR_AES_GCM_16 else ChaCha20Poly1305(key), salt)
         algorithm = TripleDES(encryption_key) if self.encryption == ENCR_3DES else AES(encryption_key)
-        return CbcHmacCipher(algorithm, integrity_key, INTEGRITY[self.integrity])
+        kind = ExtendedCbcHmacCipher if esn else CbcHmacCipher
+        return kind(algorithm, integrity_key, INTEGRITY[self.integrity])

@@ -26,7 +26,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One thing that is asked. `value` is the gateway's preset (HIDDEN: what goes back as it is)."""
+    """One thing that is asked. `value` is the gateway's preset (HIDDEN: what goes back as it is).
+
+    `repeat`: the password before it once more, which is compared and never sent.
+    """
 
     name: str
     type: FieldType
@@ -34,6 +37,7 @@ class Field:
     value: str = field(default="", repr=False)
     options: tuple[Option, ...] = ()
     second_factor: bool = False
+    repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ logger = logging.getLogger(__name__)
 # to an end must not hold the client for ever.
 MAX_REQUESTS = 64
 
+# Implementation: IKE itself sees to lost messages, so that a repeated Request is odd; each one sends the answer once more,
+# passwords included, and wrong ones lock accounts.
+MAX_REPETITIONS = 3
+
 # Implementation: notices are shown once per round; more of them than Requests cannot come.
 MAX_NOTICES = MAX_REQUESTS
 
@@ -50,6 +54,7 @@ class EapPeer:
     def __init__(self, method: EapMethod) -> None:
         self._method = method
         self._requests = 0
+        self._repetitions = 0
         self._last_request = b""
         self._last_step: Step | None = None
         self._last_response_identifier: int | None = None
@@ -102,9 +107,15 @@ class EapPeer:
             return self._remember(_broken(f"more than {MAX_REQUESTS} EAP Requests without an end of the login"))
         # Only the same bytes are a repetition: inside IKEv2 the identifier alone tells nothing (RFC 7296 3.16).
         if data == self._last_request and self._last_step is not None:
-            return self._last_step
+            return self._repeat(self._last_step)
         self._last_request = data
         return self._remember(self._answer(packet, context))
+
+    def _repeat(self, step: Step) -> Step:
+        self._repetitions += 1
+        if self._repetitions > MAX_REPETITIONS:
+            return self._remember(_broken(f"EAP Requests that repeat the one before them, {self._repetitions} times"))
+        return step
 
     def _answer(self, packet: EapPacket, context: EapContext) -> Step:
         if packet.method_type == self._method.method_type:

@@ -8,7 +8,7 @@ from lxml import etree
 
 from anyike.eap.form import Form
 from anyike.eap.question import HostScan, SignOn
-from anyike.eap_anyconnect.forms import read_form, sign_on_field
+from anyike.eap_anyconnect.forms import read_form, shortened, sign_on_field
 from anyike.eap_anyconnect.gateway_document import GatewayDocument, message_text, port, shown_text
 from anyike.errors import LoginFailed
 from anyike.text import printable_line
@@ -63,7 +63,7 @@ def read_auth_request(document: GatewayDocument) -> AuthRequest:
     auth = document.find("auth")
     error = read_error(document)
     sign_on = None if auth is None else _read_sign_on(auth)
-    return AuthRequest(
+    request = AuthRequest(
         error=error,
         banner=shown_text(document.find("auth/banner")),
         form=None if auth is None else read_form(auth, error),
@@ -75,6 +75,8 @@ def read_auth_request(document: GatewayDocument) -> AuthRequest:
         authentication_complete=document.find("auth/authentication-complete") is not None,
         document=document.data,
     )
+    _check_second_certificate_alone(request)
+    return request
 
 
 def read_error(document: GatewayDocument) -> str:
@@ -96,9 +98,20 @@ def _read_second_certificate(element: etree._Element | None) -> tuple[str, ...]:
     if not known:
         raise LoginFailed(
             "The gateway wants a second client certificate and names no hash that anyike signs with: "
-            f"{printable_line(', '.join(offered)) or 'none at all'}."
+            f"{shortened(', '.join(offered)) or 'none at all'}."
         )
     return known
+
+
+def _check_second_certificate_alone(request: AuthRequest) -> None:
+    """The reply with a second certificate has no place that is known for anything else."""
+    others = {"a form": request.form, "a host scan": request.host_scan, "a single sign-on": request.sign_on}
+    besides = [name for name, demand in others.items() if demand is not None]
+    if request.second_certificate and besides:
+        raise LoginFailed(
+            f"The gateway wants a second client certificate and {' and '.join(besides)} in one answer, and how that would have "
+            "to look is not known. Ask its administrator to have them asked for one after the other."
+        )
 
 
 def _read_host_scan(document: GatewayDocument) -> HostScan | None:

@@ -29,6 +29,11 @@ _INPUT_TYPES = {"text": FieldType.TEXT, "password": FieldType.PASSWORD, "hidden"
 _SENT_AS_PASSWORD = frozenset({"answer", "whichpin", "new_password"})
 _REPEATS = frozenset({"verify_pin", "verify_password"})
 
+_MAX_NAMED = 10
+"""Implementation: options that one message names; a form can have thousands."""
+_MAX_SHOWN = 200
+"""Implementation: characters of a label in a message; it can be as long as an EAP packet."""
+
 # A field goes back as an element of its name.
 _ELEMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -44,7 +49,7 @@ def read_form(auth: etree._Element, error: str) -> Form | None:
     fields = [field for element in form for field in _read_field(element)]
     for name, count in Counter(field.name for field in fields).items():
         if count > 1:
-            raise DecodeError(f"XML: the form has {count} fields named {name!r}")
+            raise DecodeError(f"XML: the form has {count} fields named {shortened(name)!r}")
     return Form(
         id=printable_line(auth.get("id", "")),
         title=shown_text(auth.find("title")),
@@ -62,14 +67,16 @@ def _read_field(element: etree._Element) -> Iterable[Field]:
     if not _ELEMENT_NAME.fullmatch(name):
         raise DecodeError(f"XML: the form has a field with the name {name[:80]!r}, which no reply can hold")
     label = printable_line(element.get("label", "")) or name
-    second_factor = element.get("second-auth") == "1"
+    field = Field(
+        name, FieldType.SELECT, label, second_factor=element.get("second-auth") == "1", repeat=name in _REPEATS
+    )
     if element.tag == "select":
-        yield _read_select(element, Field(name, FieldType.SELECT, label, second_factor=second_factor))
+        yield _read_select(element, field)
     elif kind in _INPUT_TYPES:
-        yield Field(name, _INPUT_TYPES[kind], label, element.get("value", ""), second_factor=second_factor)
+        yield replace(field, type=_INPUT_TYPES[kind], value=element.get("value", ""))
     elif kind != _SIGN_ON:
         raise LoginFailed(
-            f"The gateway's login form has a field of the unknown type {printable_line(kind)!r} ({label})."
+            f"The gateway's login form has a field of the unknown type {shortened(kind)!r} ({shortened(label)})."
         )
 
 
@@ -83,7 +90,7 @@ def _read_select(element: etree._Element, field: Field) -> Field:
         if option.get("selected") == "true":
             selected = value
     if not options:
-        raise LoginFailed(f"The gateway's login form wants a choice and offers none ({field.label}).")
+        raise LoginFailed(f"The gateway's login form wants a choice and offers none ({shortened(field.label)}).")
     return replace(field, options=tuple(options), value=options[0].value if selected is None else selected)
 
 
@@ -115,6 +122,19 @@ def choose_option(field: Field, wanted: str) -> str | None:
     return None
 
 
+def offers(field: Field) -> str:
+    """What a choice offers, for a message: the first options by their labels, and how many more there are."""
+    named = ", ".join(shortened(option.label) for option in field.options[:_MAX_NAMED])
+    more = len(field.options) - _MAX_NAMED
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def shortened(text: str) -> str:
+    """A text of the gateway for a message: one harmless line of bounded length."""
+    line = printable_line(text)
+    return line if len(line) <= _MAX_SHOWN else f"{line[:_MAX_SHOWN]}..."
+
+
 def complete_answers(form: Form, answers: Mapping[str, str]) -> dict[str, str]:
     """A value for every field: hidden ones as they came, the others as answered.
 
@@ -124,30 +144,33 @@ def complete_answers(form: Form, answers: Mapping[str, str]) -> dict[str, str]:
     for field in form.fields:
         value = field.value if field.type is FieldType.HIDDEN else answers.get(field.name)
         if value is None:
-            raise LoginFailed(f"The gateway asks for {field.label!r} (field {field.name}), and no answer was given.")
+            raise LoginFailed(
+                f"The gateway asks for {shortened(field.label)!r} (field {shortened(field.name)}), and no answer was given."
+            )
         if field.type is FieldType.SELECT:
             choice = choose_option(field, value)
             if choice is None:
-                offered = ", ".join(option.label for option in field.options)
-                raise LoginFailed(f"{value!r} is no choice for {field.label!r}; the gateway offers: {offered}.")
+                raise LoginFailed(
+                    f"{value!r} is no choice for {shortened(field.label)!r}; the gateway offers: {offers(field)}."
+                )
             value = choice
         values[field.name] = value
     return values
 
 
 def repeat_differs(form: Form, values: Mapping[str, str]) -> bool:
-    """Whether a `verify_...` field differs from the password field before it: checked here, never sent."""
+    """Whether a repeat differs from the password field before it: checked here, never sent."""
     entered = ""
     for field in form.fields:
-        if field.name in _REPEATS and values[field.name] != entered:
+        if field.repeat and values[field.name] != entered:
             return True
-        if field.type is FieldType.PASSWORD and field.name not in _REPEATS:
+        if field.type is FieldType.PASSWORD and not field.repeat:
             entered = values[field.name]
     return False
 
 
 def reply_elements(form: Form, values: Mapping[str, str]) -> list[tuple[str, str]]:
     """Name and text of the children of `<auth>`: passwords first, as Cisco's client has them, else form order."""
-    sent = [field for field in form.fields if field.name not in _REPEATS and field.name != GROUP_FIELD]
+    sent = [field for field in form.fields if not field.repeat and field.name != GROUP_FIELD]
     sent.sort(key=lambda field: field.type is not FieldType.PASSWORD)
     return [("password" if field.name in _SENT_AS_PASSWORD else field.name, values[field.name]) for field in sent]

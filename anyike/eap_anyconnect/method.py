@@ -40,6 +40,7 @@ from anyike.eap_anyconnect.forms import (
     choose_option,
     complete_answers,
     group_field,
+    offers,
     repeat_differs,
     reply_elements,
 )
@@ -91,6 +92,8 @@ class AnyConnectEap:
         self._group = settings.group
         self._restarted_for: str | None = None
         self._certificate_done: str | None = None
+        self._certificate_sent = False
+        self._second_certificate_done = False
         self._rejections = 0
         self._mismatches = 0
         self._last_error = ""
@@ -217,11 +220,11 @@ class AnyConnectEap:
         """Ask for what is still open, else reply. A step is a question, or a message that replaces the reply."""
         demands = (
             self._prove_certificate,
-            self._prove_second_certificate,
             self._settle_group,
             self._have_host_scanned,
             self._have_signed_on,
             self._have_banner_accepted,
+            self._prove_second_certificate,
             self._have_form_filled,
         )
         for demand in demands:
@@ -259,11 +262,23 @@ class AnyConnectEap:
             self._notice(f"The gateway asks for a client certificate; going on without one: {answer.reason}.")
             return self._init(turn.identifier, client_cert_fail=True)
         self._certificate_done = "it was sent, and asked for again"
+        self._certificate_sent = True
         return self._init(turn.identifier, proof=certificate_tlvs(answer))
 
     def _prove_second_certificate(self, turn: _Turn) -> Step | None:
         if not turn.request.second_certificate:
             return None
+        if not self._certificate_sent:
+            # The reply says that the first one went before it (client-cert-sent-via-protocol).
+            raise LoginFailed(
+                "The gateway wants a second client certificate, the user's, without having had the first one: the machine's "
+                "(certificate.file, --certificate) is proved before it. Ask its administrator, or choose another group."
+            )
+        if self._second_certificate_done:
+            raise LoginFailed(
+                "The gateway wants the second client certificate, the user's, once more. It was sent, and nothing is signed "
+                "twice for one login: set certificate.user_file to one that the gateway accepts, or choose another group."
+            )
         question = ProofRequest(turn.request.document, turn.request.second_certificate, CertificateUse.USER)
         return self._ask(
             question, lambda answer: self._send_second_proof(turn, answer), CertificateProof, NoCertificate
@@ -272,6 +287,7 @@ class AnyConnectEap:
     def _send_second_proof(self, turn: _Turn, answer: CertificateProof | NoCertificate) -> Step:
         if isinstance(answer, NoCertificate):
             raise LoginFailed(f"The gateway wants a second client certificate, the user's: {answer.reason}.")
+        self._second_certificate_done = True
         document = client_documents.second_certificate_reply(
             self._settings,
             opaque=self._opaque,
@@ -296,7 +312,7 @@ class AnyConnectEap:
             chosen = self._group = _offered(groups, self._group)
         if chosen not in {groups.value, self._restarted_for}:
             self._restarted_for = chosen
-            self._certificate_done = None  # every group may ask for one
+            self._certificate_done, self._second_certificate_done = None, False  # every group may ask for them
             self._notice(turn.form.error)
             return self._init(turn.identifier)
         settled = replace(groups, type=FieldType.HIDDEN, value=chosen)
@@ -416,8 +432,9 @@ def _nothing_to_fill(form: Form) -> bool:
 def _offered(groups: Field, wanted: str) -> str:
     chosen = choose_option(groups, wanted)
     if chosen is None:
-        offered = ", ".join(option.label for option in groups.options)
-        raise LoginFailed(f"The gateway does not offer the group {wanted!r} (--authgroup). It offers: {offered}.")
+        raise LoginFailed(
+            f"The gateway does not offer the group {wanted!r} (--authgroup). It offers: {offers(groups)}."
+        )
     return chosen
 
 

@@ -5,7 +5,8 @@
     SPI 4 | sequence number 4 | IV | ciphertext of ( payload | padding 1 2 3 ... | pad length 1 | next header 1 ) | ICV
     '---- additional data ---'
 
-Without extended sequence numbers the additional data is the header as it stands (RFC 4106 section 5).
+An extended sequence number has 8 bytes, of which the header shows the low half; the additional data has all of it
+(RFC 4106 section 5, RFC 7634 section 2.1; what an HMAC makes of that is the cipher's business).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ NEXT_HEADER_NONE = 59
 
 ESP_HEADER = struct.Struct("!II")
 ESP_HEADER_LENGTH = ESP_HEADER.size
+EXTENDED_HEADER = struct.Struct("!IQ")
+LOW_HALF = 2**32 - 1
 TRAILER_LENGTH = 2
 """Pad length and next header."""
 
@@ -34,21 +37,31 @@ PADDING_AND_ITS_LENGTH = tuple(padding + bytes([length]) for length, padding in 
 ONE_BYTE = tuple(bytes([value]) for value in range(256))
 
 
-def encapsulate(cipher: Cipher, spi: int, sequence: int, payload: bytes, *, iv: bytes, next_header: int) -> bytes:
+def encapsulate(
+    cipher: Cipher, spi: int, sequence: int, payload: bytes, *, iv: bytes, next_header: int, esn: bool = False
+) -> bytes:
     """A finished ESP packet. The pair of key and `iv` must never have been used before."""
-    header = ESP_HEADER.pack(spi, sequence)
+    header = aad = ESP_HEADER.pack(spi, sequence & LOW_HALF)
+    if esn:
+        aad = EXTENDED_HEADER.pack(spi, sequence)
     pad_length = -(len(payload) + TRAILER_LENGTH) % max(cipher.block_size, ESP_ALIGNMENT)
     plaintext = b"".join((payload, PADDING_AND_ITS_LENGTH[pad_length], ONE_BYTE[next_header]))
-    return b"".join((header, iv, cipher.seal(iv, plaintext, header)))
+    return b"".join((header, iv, cipher.seal(iv, plaintext, aad)))
 
 
-def decrypt(cipher: Cipher, packet: bytes) -> bytes | DropReason:
-    """The authenticated plaintext, trailer included; MALFORMED or NOT_AUTHENTICATED."""
+def decrypt(cipher: Cipher, packet: bytes, extended: int | None = None) -> bytes | DropReason:
+    """The authenticated plaintext, trailer included; MALFORMED or NOT_AUTHENTICATED.
+
+    `extended` is the whole sequence number where it has more than the packet shows.
+    """
     iv_end = ESP_HEADER_LENGTH + cipher.iv_length
     if len(packet) < iv_end + TRAILER_LENGTH + cipher.icv_length:
         return DropReason.MALFORMED
+    aad = packet[:ESP_HEADER_LENGTH]
+    if extended is not None:
+        aad = aad[:4] + extended.to_bytes(8, "big")
     try:
-        return cipher.open(packet[ESP_HEADER_LENGTH:iv_end], packet[iv_end:], packet[:ESP_HEADER_LENGTH])
+        return cipher.open(packet[ESP_HEADER_LENGTH:iv_end], packet[iv_end:], aad)
     except AuthenticationFailed:
         return DropReason.NOT_AUTHENTICATED
 

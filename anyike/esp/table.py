@@ -7,11 +7,13 @@ In a rekey the two halves move at different moments: `install` accepts by the ne
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from anyike.errors import ProtocolError
 from anyike.esp.drops import DropReason
 from anyike.esp.packet import ESP_HEADER_LENGTH
 from anyike.esp.sa import InboundSa, OutboundSa
+from anyike.esp.wear import NO_LIMITS, KeyLimits, Wear
 from anyike.ikev2.child_sa import ChildSa
 
 FIRST_SPI = 0x100
@@ -22,18 +24,18 @@ SPI_COUNT = 2**32 - FIRST_SPI
 class SaTable:
     """Bytes in, bytes or a reason out.
 
-    `random` gives SPIs and the IVs of block ciphers. `on_worn` is called once with the inbound SPI of a CHILD_SA that has
-    protected `worn_after` packets (0: never): its sequence numbers are not for ever.
+    `random` gives SPIs and the IVs of block ciphers. `on_worn` is called once with the inbound SPI of a CHILD_SA that
+    has carried as much as `limits` say: its sequence numbers and its keys are not for ever.
     """
 
     def __init__(
         self,
         random: Callable[[int], bytes],
-        worn_after: int = 0,
+        limits: KeyLimits = NO_LIMITS,
         on_worn: Callable[[int], None] = lambda _inbound_spi: None,
     ) -> None:
         self._random = random
-        self._worn_after = worn_after
+        self._limits = limits
         self._on_worn = on_worn
         self._reserved: set[int] = set()
         self._inbound: dict[int, InboundSa] = {}
@@ -59,7 +61,8 @@ class SaTable:
             raise ValueError(f"inbound SPI {child.inbound_spi:#010x} is in use")
         if child.outbound_spi in self._outbound:
             raise ProtocolError(f"The gateway chose SPI {child.outbound_spi:#010x} for two ESP SAs at once.")
-        inbound, outbound = InboundSa(child), OutboundSa(child, self._random)
+        wear = Wear(self._limits, self._random, partial(self._on_worn, child.inbound_spi))
+        inbound, outbound = InboundSa(child, wear), OutboundSa(child, self._random, wear)
         self._inbound[child.inbound_spi] = inbound
         self._outbound[child.outbound_spi] = outbound
         self._outbound_of_inbound[child.inbound_spi] = child.outbound_spi
@@ -91,11 +94,7 @@ class SaTable:
     def protect(self, packet: bytes) -> bytes | DropReason:
         """The ESP packet for one inner IP packet, by the SA that was switched to."""
         current = self._current
-        if current is None:
-            return DropReason.NO_OUTBOUND_SA
-        if current.sequence == self._worn_after and self._worn_after:
-            self._on_worn(next(ours for ours, theirs in self._outbound_of_inbound.items() if theirs == current.spi))
-        return current.protect(packet)
+        return DropReason.NO_OUTBOUND_SA if current is None else current.protect(packet)
 
     def unprotect(self, packet: bytes) -> bytes | DropReason:
         """The inner IP packet of an ESP packet, whatever bytes it may be."""

@@ -106,6 +106,10 @@ class Channel:
         self.remote = (self.remote[0], nat_port)
         self._on_nat_port = True
 
+    def move_to(self, host: str) -> None:
+        """Talk to another address of the gateway, at the same port (RFC 4555)."""
+        self.remote = (host, self.remote[1])
+
     def secure(self, result: IkeSaInitResult) -> None:
         """Keys exist: everything from here on is protected."""
         self.spi_r = result.spi_r
@@ -136,9 +140,9 @@ class Channel:
 
     # --- out -----------------------------------------------------------------------------------------------------------
 
-    def datagram(self, data: bytes) -> Datagram:
-        """An IKE message as it goes on the wire."""
-        return Datagram(natt.NON_ESP_MARKER + data if self._on_nat_port else data, self.remote)
+    def datagram(self, data: bytes, destination: Address | None = None) -> Datagram:
+        """An IKE message as it goes on the wire, to where the gateway is unless a request came from elsewhere."""
+        return Datagram(natt.NON_ESP_MARKER + data if self._on_nat_port else data, destination or self.remote)
 
     def encode_plain(self, exchange: ExchangeType, message_id: int, payloads: Sequence[Payload]) -> bytes:
         """An unprotected request (IKE_SA_INIT)."""

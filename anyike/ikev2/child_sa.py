@@ -43,6 +43,7 @@ class ChildSa:
     """A pair of ESP SAs in tunnel mode.
 
     `inbound_spi` is ours (the gateway puts it in what it sends), `outbound_spi` the gateway's.
+    `esn`: sequence numbers have 64 bits, of which packets show the low half (RFC 4303 section 2.2.1).
     """
 
     inbound_spi: int
@@ -53,3 +54,4 @@ class ChildSa:
     local_selectors: tuple[TrafficSelector, ...]
     remote_selectors: tuple[TrafficSelector, ...]
     udp_encapsulation: bool = True
+    esn: bool = False

@@ -35,6 +35,7 @@ from anyike.ikev2.exchanges.outcome import Again, Done, Failed, Goodbye, Noted, 
 from anyike.ikev2.exchanges.refusals import is_error
 from anyike.ikev2.ike_sa import IkeSa
 from anyike.ikev2.message import UnsupportedCriticalPayload
+from anyike.ikev2.mobility import Mobility
 from anyike.ikev2.payloads import Notify, Payload
 from anyike.ikev2.settings import IkeSettings
 from anyike.ikev2.states import CONNECTION, Input, State, after
@@ -51,6 +52,7 @@ class Connection:
     def __init__(self, settings: IkeSettings, method: EapMethod, random: Callable[[int], bytes]) -> None:
         self.counters = Counters()
         self.state = State.IDLE
+        self._local: Address = ("", 0)
         self._settings = settings
         self._random = random
         self._method = method
@@ -70,6 +72,11 @@ class Connection:
         return self._channel.remote if self._tunnel is None else self._tunnel.remote
 
     @property
+    def other_addresses(self) -> tuple[str, ...]:
+        """Where else the gateway says it can be talked to, for `move`; none before the tunnel is up (RFC 4555 3.6)."""
+        return () if self._tunnel is None else self._tunnel.other_addresses
+
+    @property
     def leaving(self) -> bool:
         """Whether the end has begun."""
         return self.state in (State.DELETING, State.CLOSED)
@@ -78,6 +85,7 @@ class Connection:
 
     def connect(self, local: Address, remote: Address, now: float) -> None:
         """Begin. `local` and `remote` are (numeric address, port); the remote port follows the settings."""
+        self._local = local
         port = self._settings.nat_port if self._settings.start_on_nat_port else self._settings.port
         self._channel.open((remote[0], port), on_nat_port=self._settings.start_on_nat_port)
         self._init = IkeSaInit(self._settings, self._channel.spi_i, local, self._channel.remote, self._random)
@@ -182,6 +190,15 @@ class Connection:
         """Ask the gateway now whether it is there: the machine slept, or the network changed."""
         if self._tunnel is not None:
             self._tunnel.check_liveness(now)
+
+    def move(self, local: Address, remote: Address, now: float) -> None:
+        """From now on the tunnel runs between these (numeric address, port), over a socket of yours; the remote port stays.
+
+        `Moved` says that the gateway has followed, `MoveRefused` that it will not; while neither comes, call it again with
+        other addresses. An answer to what was sent by several ways proves none of them, so the last call is what counts.
+        """
+        if self._tunnel is not None and not self._tunnel.over:
+            self._tunnel.move(local, remote, now)
 
     def note_network_error(self, reason: str, now: float) -> None:
         """The network says that the gateway cannot be reached (ICMP, no route): anybody can forge that, so it is only noted."""
@@ -298,8 +315,9 @@ class Connection:
         result = self._init.result
         self._accept_response()
         self._channel.secure(result)
-        encapsulate = self._settings.force_encapsulation or result.nat_in_front_of_us or result.nat_in_front_of_gateway
-        if encapsulate:
+        nat = result.nat
+        encapsulate = self._settings.force_encapsulation or nat.in_front_of_us or nat.in_front_of_gateway
+        if encapsulate or (self._settings.mobike and nat.supported):  # a NAT may come with a later address (RFC 4555 3.3)
             self._channel.float_to(self._settings.nat_port)
         self._auth = IkeAuth(
             self._settings, result, EapPeer(self._method), self._events.append, self._random, encapsulate
@@ -308,19 +326,20 @@ class Connection:
         self._events.append(
             IkeSaInitDone(
                 describe_algorithms(result.chosen),
-                result.nat_in_front_of_us,
-                result.nat_in_front_of_gateway,
+                nat.in_front_of_us,
+                nat.in_front_of_gateway,
                 result.vendor_ids,
             )
         )
         self._events.append(ChildSpiNeeded())
 
     def _establish(self, now: float) -> None:
-        assert self._auth is not None
-        assert self._auth.child is not None
+        auth = self._auth
+        assert auth is not None
+        assert auth.child is not None
         self._happen(Input.AUTHENTICATED)
-        self._stand(self._auth.child, now)
-        self._events.append(Established(self._auth.child, self._auth.configuration, self._auth.auth_lifetime))
+        self._stand(auth.child, now)
+        self._events.append(Established(auth.child, auth.configuration, auth.auth_lifetime, auth.mobike))
         self._auth = None  # and with it the last answers of the login
 
     def _stand(self, child: ChildSa | None, now: float) -> None:
@@ -329,9 +348,16 @@ class Connection:
         assert self._init.result is not None
         result = self._init.result
         ike = IkeSa(self._channel, result.keys, self._window, self._cache)
-        self._tunnel = Tunnel(
-            self._settings, ike, child, self, self._random, self.counters, now, behind_nat=result.nat_in_front_of_us
+        mobility = Mobility(
+            self._settings,
+            self._local,
+            self._channel.remote,
+            result.nat,
+            self._random,
+            mobike=self._auth is not None and self._auth.mobike,
+            other_addresses=self._auth.other_addresses if self._auth is not None else (),
         )
+        self._tunnel = Tunnel(self._settings, ike, child, self, self._random, self.counters, now, mobility)
 
     def _say_goodbye(self, goodbye: Goodbye, error: AnyikeError | None, now: float) -> None:
         match goodbye:

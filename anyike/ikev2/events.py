@@ -75,11 +75,15 @@ class LoginAccepted:
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """Both sides are authenticated and the first CHILD_SA exists. `auth_lifetime` in seconds, or None (RFC 4478)."""
+    """Both sides are authenticated and the first CHILD_SA exists.
+
+    `auth_lifetime` in seconds, or None (RFC 4478). `mobike`: the tunnel can be moved to other addresses (`Connection.move`).
+    """
 
     child: ChildSa
     configuration: GatewayConfiguration
     auth_lifetime: int | None
+    mobike: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,35 @@ class ChildRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The gateway sends to `local` from now on, and from `remote`; that it answered shows that this way works (RFC 4555).
+
+    `udp_encapsulation`: ESP goes in UDP. `behind_nat`: something translates our address.
+    """
+
+    local: Address
+    remote: Address
+    udp_encapsulation: bool
+    behind_nat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRefused:
+    """The tunnel cannot run between these addresses, or cannot move at all: others, or a new connection. `reason` for people."""
+
+    local: Address
+    remote: Address
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reauthenticate:
+    """The gateway wants a new login within so many seconds, or it ends the tunnel (AUTH_LIFETIME, RFC 4478)."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Terminated:
     """The last event: `error` is None when our side ended it, else what the user reads."""
 
@@ -121,5 +154,8 @@ Event = (
     | ChildAdded
     | OutboundSwitched
     | ChildRemoved
+    | Moved
+    | MoveRefused
+    | Reauthenticate
     | Terminated
 )

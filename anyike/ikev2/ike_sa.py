@@ -9,6 +9,7 @@ from enum import Enum, auto
 
 from anyike.ikev2.channel import Channel
 from anyike.ikev2.constants import ExchangeType
+from anyike.ikev2.events import Address
 from anyike.ikev2.keymat import IkeKeys
 from anyike.ikev2.payloads import Payload
 from anyike.ikev2.window import RequestWindow, ResponseCache
@@ -21,6 +22,7 @@ class Subject(Enum):
     CHILD = auto()
     IKE_REKEY = auto()
     IKE_DELETE = auto()
+    MOVE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class IkeSa:
     """An IKE SA with keys.
 
     `waiting` are requests of ours that were not sent yet; `outstanding` is the one that was. `answering`: a request of the
-    peer's is being worked on, whose repetitions need no second answer. `replaced`: a newer IKE SA took its place.
+    peer's is being worked on, whose repetitions need no second answer; `asked_from`: where it came from, which is where its
+    response goes (RFC 7296 2.11). `replaced`: a newer IKE SA took its place.
     """
 
     channel: Channel
@@ -53,6 +56,7 @@ class IkeSa:
     waiting: deque[Request] = field(default_factory=deque)
     outstanding: Request | None = None
     answering: bool = False
+    asked_from: Address | None = None
     replaced: bool = False
 
     def busy_with(self, subject: Subject) -> bool:

@@ -69,15 +69,16 @@ _SYNONYMS = {
     "sha2_512": "sha512",
     "curve25519": "x25519",
 }
+_ESN = {"esn": EsnId.ESN, "noesn": EsnId.NONE}
 _WORDS: dict[int, Mapping[str, int]] = {
     TransformType.INTEG: _INTEGRITY,
     TransformType.PRF: _PRF,
     TransformType.DH: _GROUP,
-    TransformType.ESN: {"noesn": EsnId.NONE},
+    TransformType.ESN: _ESN,
 }
 _WEAK = {"3des", "sha1", "prfsha1", "modp1024", "modp1536"}
 
-ALLOWED_WORDS = (*_AEAD, *_CBC, *_INTEGRITY, *_PRF, *_GROUP, "noesn")
+ALLOWED_WORDS = (*_AEAD, *_CBC, *_INTEGRITY, *_PRF, *_GROUP, *_ESN)
 """Every word a proposal may consist of, for error messages and documentation."""
 
 
@@ -114,11 +115,15 @@ class ChosenIke:
 
 @dataclass(frozen=True, slots=True)
 class ChosenEsp:
-    """What was picked for a CHILD_SA; `spi` is the gateway's inbound SPI, `group` that of a key exchange of its own, 0 for none."""
+    """What was picked for a CHILD_SA; `spi` is the gateway's inbound SPI, `group` that of a key exchange of its own, 0 for none.
+
+    `esn`: with extended sequence numbers.
+    """
 
     suite: CipherSuite
     spi: int
     group: int = 0
+    esn: bool = False
 
 
 def parse_ike(text: str) -> ProposalSpec:
@@ -128,8 +133,8 @@ def parse_ike(text: str) -> ProposalSpec:
         InvalidProposal: says which word is unknown or what is missing.
     """
     words = _words(text)
-    if "noesn" in words:
-        raise InvalidProposal(f"{text!r}: only ESP has sequence numbers to extend; leave noesn out")
+    if any(word in _ESN for word in words):
+        raise InvalidProposal(f"{text!r}: only ESP has sequence numbers to extend; leave {' and '.join(_ESN)} out")
     encryption = _encryption(words, text)
     integrity = _integrity(words, text)
     prfs = [Transform(TransformType.PRF, _PRF[word]) for word in words if word in _PRF]
@@ -146,6 +151,9 @@ def parse_ike(text: str) -> ProposalSpec:
 def parse_esp(text: str) -> ProposalSpec:
     """An ESP proposal: encryption and, unless AEAD, integrity; groups in it are for rekeying with PFS.
 
+    Sequence numbers are extended (esn), or not (noesn), as the gateway likes, who finds both where neither is named or
+    both are: "the initiator will usually include two ESN transforms" (RFC 7296 3.3.2).
+
     Raises:
         InvalidProposal: says which word is unknown or what is missing.
     """
@@ -153,8 +161,9 @@ def parse_esp(text: str) -> ProposalSpec:
     if any(word in _PRF for word in words):
         raise InvalidProposal(f"{text!r}: ESP has no PRF; leave the prf... words out")
     encryption = _encryption(words, text)
-    esn = Transform(TransformType.ESN, EsnId.NONE)
-    return ProposalSpec(text, (*encryption, *_integrity(words, text), *_groups(words), esn), _weak(words))
+    named = [word for word in words if word in _ESN] or list(_ESN)
+    esn = [Transform(TransformType.ESN, _ESN[word]) for word in named]
+    return ProposalSpec(text, (*encryption, *_integrity(words, text), *_groups(words), *esn), _weak(words))
 
 
 def offer_ike(specs: Sequence[ProposalSpec], spi: bytes = b"") -> SecurityAssociation:
@@ -201,8 +210,7 @@ def choose_esp(
         UnacceptableChoice: not exactly one of the offered combinations, or an SPI that cannot be.
     """
     proposal, chosen = _chosen(offer_esp(specs, our_spi, own_exchange=own_exchange), answer)
-    group = chosen.get(TransformType.DH)
-    return ChosenEsp(_suite(chosen), _esp_spi(proposal), group.id if group else 0)
+    return _chosen_esp(proposal, chosen)
 
 
 def select_ike(specs: Sequence[ProposalSpec], offer: SecurityAssociation) -> tuple[Proposal, ChosenIke]:
@@ -224,8 +232,13 @@ def select_esp(specs: Sequence[ProposalSpec], offer: SecurityAssociation) -> tup
     """
     kinds = frozenset({TransformType.ENCR, TransformType.INTEG, TransformType.ESN})
     proposal, chosen = _selected(specs, offer, ProtocolId.ESP, kinds)
+    return proposal, _chosen_esp(proposal, chosen)
+
+
+def _chosen_esp(proposal: Proposal, chosen: Mapping[int, Transform]) -> ChosenEsp:
     group = chosen.get(TransformType.DH)
-    return proposal, ChosenEsp(_suite(chosen), _esp_spi(proposal), group.id if group else 0)
+    esn = chosen[TransformType.ESN].id == EsnId.ESN
+    return ChosenEsp(_suite(chosen), _esp_spi(proposal), group.id if group else 0, esn)
 
 
 def _esp_spi(proposal: Proposal) -> int:
@@ -293,7 +306,7 @@ def _chosen(offer: SecurityAssociation, answer: SecurityAssociation) -> tuple[Pr
     return proposal, chosen
 
 
-def _suite(chosen: dict[int, Transform]) -> CipherSuite:
+def _suite(chosen: Mapping[int, Transform]) -> CipherSuite:
     encryption = chosen[TransformType.ENCR]
     integrity = chosen.get(TransformType.INTEG)
     return CipherSuite(encryption.id, encryption.key_length or 0, integrity.id if integrity else IntegrityId.NONE)

@@ -16,12 +16,13 @@ log = logging.getLogger(__name__)
 class Informational:
     """`reason`: why the IKE SA is over, "" while it is not. `child_spis`: the gateway's inbound SPIs, our outbound ones.
 
-    `words`: what it says about that, with a colon before it, or "".
+    `words`: what it says about that, with a colon before it, or "". `auth_lifetime`: seconds until we have to log in again.
     """
 
     reason: str
     child_spis: frozenset[int]
     words: str
+    auth_lifetime: int | None
 
     @property
     def ends_ike_sa(self) -> bool:
@@ -40,7 +41,15 @@ def read_informational(payloads: tuple[Payload, ...]) -> Informational:
         reason = "the gateway ended the session"
     elif any(notify.type == NotifyType.AUTHENTICATION_FAILED for notify in errors):
         reason = "the gateway ended the session (AUTHENTICATION_FAILED)"
-    return Informational(reason, frozenset(spis), words)
+    return Informational(reason, frozenset(spis), words, auth_lifetime(payloads))
+
+
+def auth_lifetime(payloads: tuple[Payload, ...]) -> int | None:
+    """Seconds for which this login is good (AUTH_LIFETIME, RFC 4478), or None when the gateway does not say."""
+    for payload in payloads:
+        if isinstance(payload, Notify) and payload.type == NotifyType.AUTH_LIFETIME and len(payload.data) == 4:
+            return int.from_bytes(payload.data, "big")
+    return None
 
 
 def _gateways_words(payloads: tuple[Payload, ...]) -> str:

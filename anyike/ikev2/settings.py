@@ -49,6 +49,8 @@ class IkeSettings:
     `fragment_size`: the largest IP packet an IKE message may make before it is cut.
     `force_encapsulation`: make the gateway believe in a NAT, so that ESP comes in UDP (RFC 7296 2.23).
     `error_grace`: how long an unauthenticated error is noted before it ends the attempt (RFC 7296 2.21.1).
+    `mobike`: offer to move the tunnel when an address changes (RFC 4555).
+    `redirect`: follow a gateway that sends us to another one (RFC 5685); `redirected_from`: the host that sent us to this one.
     `liveness_interval`: silence after which the gateway is asked whether it is alive; 0 never asks.
     """
 
@@ -71,6 +73,9 @@ class IkeSettings:
     nat_port: int = 4500
     start_on_nat_port: bool = False
     force_encapsulation: bool = True
+    mobike: bool = True
+    redirect: bool = True
+    redirected_from: str | None = None
     error_grace: float = 2.0
     ike_lifetime: Lifetime = Lifetime(soft=20 * 3600.0, hard=24 * 3600.0)
     child_lifetime: Lifetime = Lifetime(soft=4 * 3600.0, hard=5 * 3600.0)

@@ -10,18 +10,29 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from anyike.crypto.dh import InvalidKeyExchange
-from anyike.errors import AnyikeError, ProtocolError, TunnelEnded, TunnelLost
+from anyike.errors import AnyikeError, ProtocolError, Redirected, TunnelEnded, TunnelLost
 from anyike.ikev2 import natt, responder, rules
 from anyike.ikev2.agenda import Agenda
 from anyike.ikev2.channel import Inbound
 from anyike.ikev2.child_sa import ChildSa
 from anyike.ikev2.constants import ExchangeType, NotifyType, ProtocolId
 from anyike.ikev2.counters import Count, Counters
-from anyike.ikev2.events import Address, ChildAdded, ChildRemoved, ChildSpiNeeded, Datagram, Event, OutboundSwitched
+from anyike.ikev2.events import (
+    Address,
+    ChildAdded,
+    ChildRemoved,
+    ChildSpiNeeded,
+    Datagram,
+    Event,
+    MoveRefused,
+    OutboundSwitched,
+    Reauthenticate,
+)
+from anyike.ikev2.exchanges import redirect
 from anyike.ikev2.exchanges.refusals import is_error
 from anyike.ikev2.exchanges.rekeying import (
     ChildRekeying,
@@ -35,6 +46,7 @@ from anyike.ikev2.exchanges.rekeying import (
 )
 from anyike.ikev2.ike_sa import IkeSa, Request, Subject
 from anyike.ikev2.message import UnsupportedCriticalPayload
+from anyike.ikev2.mobility import NO_MOBIKE, Mobility, Update
 from anyike.ikev2.payloads import Delete, Notify, Payload
 from anyike.ikev2.proposals import UnacceptableChoice
 from anyike.ikev2.settings import IkeSettings
@@ -52,6 +64,8 @@ PATIENCE = 60.0
 """Seconds that the side which has to delete a replaced SA gets, before the other one does."""
 RETRY = 10.0
 """Seconds until something that failed for the moment (TEMPORARY_FAILURE) is tried again, more or less."""
+MAX_SAS = 16
+"""Implementation: SAs of either kind. Rekeyings leave a few behind for a while; more come only from a gateway gone wild."""
 LATER = 300.0
 """The same for what failed for another reason; the hard limit ends it."""
 
@@ -85,6 +99,11 @@ class Child:
         """Go on to the next state."""
         self.state = after(self.state, happens, CHILD)
 
+    def supersede(self) -> None:
+        """It has a successor; one that is being deleted anyway stays so."""
+        if self.state in (ChildState.INSTALLED, ChildState.REKEYING):
+            self.happen(ChildInput.SUPERSEDED)
+
 
 class Tunnel:
     """Everything between Established and the end."""
@@ -98,8 +117,7 @@ class Tunnel:
         random: Callable[[int], bytes],
         counters: Counters,
         now: float,
-        *,
-        behind_nat: bool,
+        mobility: Mobility,
     ) -> None:
         self._settings = settings
         self._owner = owner
@@ -112,10 +130,11 @@ class Tunnel:
         self._agenda = Agenda()
         self._spi_questions: deque[Callable[[int, float], None]] = deque()
         self._installing: dict[int, Callable[[float], None]] = {}
+        self._postponed: deque[Callable[[float], None]] = deque()
         self._our_ike_rekeying: IkeRekeying | None = None
         self._their_ike_rekeying: tuple[IkeSa, tuple[bytes, ...]] | None = None
         self._error: AnyikeError | None = None
-        self._behind_nat = behind_nat
+        self._mobility = mobility
         self._heard = self._spoke = now
         self.leaving = False
         self.over = False
@@ -127,6 +146,11 @@ class Tunnel:
     def remote(self) -> Address:
         """Where the gateway is talked to."""
         return self._current.channel.remote
+
+    @property
+    def other_addresses(self) -> tuple[str, ...]:
+        """Where else the gateway says it is."""
+        return self._mobility.other_addresses
 
     # --- time ----------------------------------------------------------------------------------------------------------
 
@@ -170,7 +194,7 @@ class Tunnel:
         return self._heard + self._settings.liveness_interval
 
     def _keepalive_due(self) -> float | None:
-        if self.leaving or not self._behind_nat or not self._settings.keepalive_interval:
+        if self.leaving or not self._mobility.behind_nat or not self._settings.keepalive_interval:
             return None
         return self._spoke + self._settings.keepalive_interval
 
@@ -192,7 +216,49 @@ class Tunnel:
         if self._current.window.outstanding:
             self._send(self._current, self._current.window.datagrams, now)
         elif not self._current.waiting:
-            self._ask(Subject.LIVENESS, ExchangeType.INFORMATIONAL, tuple, lambda _sa, _payloads, _now: None, now)
+            self._ask(
+                Subject.LIVENESS,
+                ExchangeType.INFORMATIONAL,
+                lambda: self._mobility.liveness(self._current.channel),
+                self._alive,
+                now,
+            )
+
+    def move(self, local: Address, remote: Address, now: float) -> None:
+        """Run between these addresses from now on; what is outstanding goes the new way at once (RFC 4555 3.5)."""
+        if not self._mobility.mobike:
+            self._owner.emit(MoveRefused(local, remote, NO_MOBIKE))
+            return
+        self._mobility.move(local, remote)
+        for sa in self._sas:
+            sa.channel.move_to(remote[0])
+            if sa.window.outstanding:
+                sa.window.start(sa.window.exchange, sa.window.datagrams, now, sa.window.tries)
+                self._send(sa, sa.window.datagrams, now)
+        self._update_addresses(now)
+
+    def _update_addresses(self, now: float) -> None:
+        waiting = self._current.waiting
+        if self.leaving or any(request.subject is Subject.MOVE for request in waiting):
+            return
+        update = Update(self._mobility, self._random)
+
+        def build() -> tuple[Payload, ...]:
+            return update.build(self._current.channel)
+
+        def process(sa: IkeSa, payloads: tuple[Payload, ...], _now: float) -> None:
+            result = update.process(sa.channel, payloads)
+            if result is not None:
+                self._owner.emit(result)
+
+        # Before all that waits: until the gateway knows, nothing of the tunnel's traffic reaches us.
+        waiting.appendleft(Request(Subject.MOVE, ExchangeType.INFORMATIONAL, build, process))
+        self._go_on(now)
+
+    def _alive(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+        if self._mobility.address_changed(sa.channel, payloads):
+            log.info("the gateway sees us at another address than before")
+            self._update_addresses(now)
 
     def rekey(self, now: float) -> None:
         """Rekey everything: the CHILD_SAs, then the IKE SA."""
@@ -208,14 +274,14 @@ class Tunnel:
 
     def supply_child_spi(self, spi: int, now: float) -> None:
         """Answer to the oldest ChildSpiNeeded."""
-        if self._spi_questions:
+        if self._spi_questions and not self.over:
             self._spi_questions.popleft()(spi, now)
             self._go_on(now)
 
     def child_installed(self, inbound_spi: int, now: float) -> None:
         """Answer to ChildAdded: its inbound half accepts packets."""
         go_on = self._installing.pop(inbound_spi, None)
-        if go_on is not None:
+        if go_on is not None and not self.over:
             go_on(now)
             self._go_on(now)
 
@@ -251,7 +317,7 @@ class Tunnel:
             response = sa.cache.response_to(repeated, datagram)
             if response or (sa.answering and repeated == sa.cache.expected):
                 self._counters[Count.RETRANSMISSIONS_IN] += 1
-                self._send(sa, response, now)
+                self._send(sa, response, now, source)
                 return
         inbound = sa.channel.decode(datagram, source, sa.window, sa.cache.expected, now)
         if inbound is None:
@@ -265,6 +331,7 @@ class Tunnel:
         if inbound.header.is_response:
             self._handle_response(sa, inbound, now)
         else:
+            sa.asked_from = source
             self._handle_request(sa, inbound, now)
         self._go_on(now)
 
@@ -275,6 +342,13 @@ class Tunnel:
 
     def _handle_response(self, sa: IkeSa, inbound: Inbound, now: float) -> None:
         request = sa.take_answered()
+        if sa.answering and request is not None and request.subject is Subject.CHILD:
+            # The gateway is rekeying too, perhaps the same CHILD_SA: with that answered both nonces can be compared.
+            self._postponed.append(lambda at: self._process_response(sa, request, inbound, at))
+        else:
+            self._process_response(sa, request, inbound, now)
+
+    def _process_response(self, sa: IkeSa, request: Request | None, inbound: Inbound, now: float) -> None:
         try:
             payloads = rules.legal(inbound)
             if request is not None:
@@ -285,25 +359,32 @@ class Tunnel:
     def _handle_request(self, sa: IkeSa, inbound: Inbound, now: float) -> None:
         try:
             payloads = rules.legal(inbound)
-        except DecodeError as error:
+        except UnsupportedCriticalPayload as error:
+            log.warning("a request of the gateway was rejected: %s", error)  # and nothing else (RFC 7296 2.5)
             self._respond(sa, inbound, (rules.notify_for(error),), now)
-            if isinstance(error, UnsupportedCriticalPayload):
-                log.warning("a request of the gateway was rejected: %s", error)  # and nothing else (RFC 7296 2.5)
-                return
-            self._error = ProtocolError(f"the gateway sent a request that breaks the protocol: {error}")
-            self._end()
+            return
+        except DecodeError as error:
+            self._break_off(sa, inbound, error, now)
             return
         if inbound.header.exchange == ExchangeType.CREATE_CHILD_SA:
             self._answer_create_child_sa(sa, inbound, payloads, now)
         else:
             self._answer_informational(sa, inbound, payloads, now)
 
+    def _break_off(self, sa: IkeSa, inbound: Inbound, error: DecodeError, now: float) -> None:
+        """With INVALID_SYNTAX the IKE SA ends on both sides, and no DELETE is needed (RFC 7296 2.21.3)."""
+        self._respond(sa, inbound, (rules.notify_for(error),), now)
+        self._error = ProtocolError(f"the gateway sent a request that breaks the protocol: {error}")
+        self._end()
+
     def _respond(self, sa: IkeSa, inbound: Inbound, payloads: tuple[Payload, ...], now: float) -> None:
         header = inbound.header
         datagrams = sa.channel.encode(header.exchange, header.message_id, payloads, response=True)
         sa.cache.answered(inbound.first_datagram, datagrams)
         sa.answering = False
-        self._send(sa, datagrams, now)
+        self._send(sa, datagrams, now, sa.asked_from)
+        while self._postponed:
+            self._postponed.popleft()(now)
 
     def _ask(
         self,
@@ -324,11 +405,11 @@ class Tunnel:
             if not self.over:
                 self._send(sa, sa.send_next(now), now)
 
-    def _send(self, sa: IkeSa, datagrams: Sequence[bytes], now: float) -> None:
+    def _send(self, sa: IkeSa, datagrams: Sequence[bytes], now: float, destination: Address | None = None) -> None:
         if datagrams:
             self._counters[Count.MESSAGES_OUT] += 1
             self._spoke = now
-            self._owner.send([sa.channel.datagram(data) for data in datagrams])
+            self._owner.send([sa.channel.datagram(data, destination) for data in datagrams])
 
     # --- CHILD_SAs: our rekeying ---------------------------------------------------------------------------------------
 
@@ -387,12 +468,12 @@ class Tunnel:
         except Refused as refused:
             self._child_refused(child, rekeying, refused.notify, now)
             return
+        child.supersede()
         if child.theirs is not None and min(rekeying.nonces) < min(child.theirs[1]):
             # Simultaneous rekeying: the SA with the lowest nonce goes, and its initiator deletes it (RFC 7296 2.8.1).
             log.info("the gateway rekeyed the CHILD_SA at the same time: its new one stays")
-            child.happen(ChildInput.SUPERSEDED)
             self._owner.emit(ChildRemoved(rekeying.spi))
-            self._send_child_delete(new.inbound_spi, lambda _at: None, now)
+            self._send_child_delete(new.inbound_spi, self._check_children, now)
             return
         self._install(new, lambda at: self._use_new_child(child, Child(new), at))
 
@@ -403,30 +484,29 @@ class Tunnel:
         self._limit_child(new, now)
         if old.theirs is not None:
             redundant = old.theirs[0]
-            redundant.happen(ChildInput.SUPERSEDED)  # the gateway made it, and deletes it
+            redundant.supersede()  # the gateway made it, and deletes it
             self._expect_delete(redundant, now)
         self._switch(new)
         if old in self._children:
             self._delete_child(old, now)
 
     def _child_refused(self, child: Child, rekeying: ChildRekeying, notify: Notify, now: float) -> None:
-        if notify.type == NotifyType.INVALID_KE_PAYLOAD and child.theirs is None and rekeying.take_group(notify):
+        unchanged = child in self._children and child.theirs is None
+        if unchanged and notify.type == NotifyType.INVALID_KE_PAYLOAD and rekeying.take_group(notify):
             self._ask_for_child(child, rekeying, now)
             return
         log.info("the gateway did not rekey the CHILD_SA: %s", notify.name)
         self._owner.emit(ChildRemoved(rekeying.spi))
-        if child not in self._children:
-            self._check_children(now)
-        elif child.theirs is not None:
-            child.happen(ChildInput.SUPERSEDED)
-        elif notify.type == NotifyType.CHILD_SA_NOT_FOUND:
+        if child.theirs is not None:
+            child.supersede()
+        elif unchanged and notify.type == NotifyType.CHILD_SA_NOT_FOUND:
             self._remove(child, now)  # the gateway has forgotten it
-            self._check_children(now)
-        else:
+        elif child.state is ChildState.REKEYING:
             child.happen(ChildInput.PUT_OFF)
             delay = RETRY if notify.type == NotifyType.TEMPORARY_FAILURE else LATER
             again = now + delay * (0.5 + self._random(1)[0] / 0xFF)
             self._agenda.put(("soft", child.sa.inbound_spi), again, lambda at: self._begin_child_rekeying(child, at))
+        self._check_children(now)
 
     # --- CHILD_SAs: the gateway's rekeying -----------------------------------------------------------------------------
 
@@ -443,10 +523,10 @@ class Tunnel:
             log.info("the gateway wants another CHILD_SA beside the tunnel's: refused")
             self._respond(sa, inbound, (Notify(NotifyType.NO_ADDITIONAL_SAS),), now)
             return
-        child = next((child for child in self._children if child.sa.outbound_spi == spi), None)
+        child = next((child for child in self._children if child.sa.outbound_spi.to_bytes(4, "big") == spi), None)
         if child is None or child.state in (ChildState.DELETING, ChildState.REPLACED):
             kind = NotifyType.CHILD_SA_NOT_FOUND if child is None else NotifyType.TEMPORARY_FAILURE
-            named = Notify(kind, protocol=ProtocolId.ESP, spi=spi.to_bytes(4, "big"))
+            named = Notify(kind, protocol=ProtocolId.ESP, spi=spi)
             self._respond(sa, inbound, (named if child is None else Notify(kind),), now)
             return
         sa.answering = True
@@ -454,7 +534,7 @@ class Tunnel:
 
     def _collides(self, sa: IkeSa, *, about_ike: bool) -> bool:
         """RFC 7296 2.25: what has to wait until something of ours is over."""
-        if self.leaving or sa.replaced:
+        if self.leaving or sa is not self._current or len(self._children) + len(self._sas) > MAX_SAS:
             return True
         return sa.busy_with(Subject.CHILD if about_ike else Subject.IKE_REKEY)
 
@@ -463,11 +543,14 @@ class Tunnel:
     ) -> None:
         try:
             answered = answer_child_rekeying(self._settings, old.sa, spi, payloads, sa.keys, self._random)
-        except (Refused, DecodeError) as error:
-            notify = error.notify if isinstance(error, Refused) else Notify(NotifyType.INVALID_SYNTAX)
-            log.warning("the gateway's rekeying of the CHILD_SA was refused: %s", error)
+        except Refused as refused:
+            log.warning("the gateway's rekeying of the CHILD_SA was refused: %s", refused)
             self._owner.emit(ChildRemoved(spi))
-            self._respond(sa, inbound, (notify,), now)
+            self._respond(sa, inbound, (refused.notify,), now)
+            return
+        except DecodeError as error:
+            self._owner.emit(ChildRemoved(spi))
+            self._break_off(sa, inbound, error, now)
             return
 
         def installed(at: float) -> None:
@@ -477,7 +560,7 @@ class Tunnel:
             old.theirs = (new, answered.nonces)
             if old.ours is None:
                 log.info("CHILD_SA rekeyed by the gateway: %08x to %08x", old.sa.inbound_spi, spi)
-                old.happen(ChildInput.SUPERSEDED)
+                old.supersede()
             self._agenda.drop(("soft", old.sa.inbound_spi))
             self._expect_delete(old, at)
             self._respond(sa, inbound, answered.response, at)
@@ -495,7 +578,7 @@ class Tunnel:
 
     def _install(self, child: ChildSa, go_on: Callable[[float], None]) -> None:
         self._installing[child.inbound_spi] = go_on
-        self._owner.emit(ChildAdded(child))
+        self._owner.emit(ChildAdded(replace(child, udp_encapsulation=self._mobility.udp_encapsulation)))
 
     def _switch(self, child: Child) -> None:
         self._outbound = child
@@ -507,7 +590,11 @@ class Tunnel:
         child.happen(ChildInput.DELETE)
         if child is self._outbound:
             self._switch_away()
-        self._send_child_delete(child.sa.inbound_spi, lambda at: self._remove(child, at), now)
+        self._send_child_delete(child.sa.inbound_spi, lambda at: self._child_deleted(child, at), now)
+
+    def _child_deleted(self, child: Child, now: float) -> None:
+        self._remove(child, now)
+        self._check_children(now)
 
     def _send_child_delete(self, inbound_spi: int, go_on: Callable[[float], None], now: float) -> None:
         self._ask(
@@ -530,13 +617,14 @@ class Tunnel:
             self._agenda.put(("linger", spi), now + LINGER, lambda _at: self._owner.emit(ChildRemoved(spi)))
 
     def _switch_away(self) -> None:
-        usable = [c for c in self._children if c.state in (ChildState.INSTALLED, ChildState.REKEYING)]
+        usable = [child for child in self._children if child.state is not ChildState.DELETING]
         if usable:
-            self._switch(usable[-1])
+            best = [child for child in usable if child.state is not ChildState.REPLACED]
+            self._switch((best or usable)[-1])
 
     def _check_children(self, now: float, words: str = "") -> None:
-        """A tunnel without a CHILD_SA, and none in the making, is none."""
-        if not self._children and not self._installing:
+        """A tunnel without a CHILD_SA is none; what is being made, or asked for, may still be one."""
+        if not self._children and not self._installing and not self._current.busy_with(Subject.CHILD):
             self.leave(TunnelEnded(f"the gateway deleted the tunnel's CHILD_SA{words}"), now)
 
     # --- the IKE SA ----------------------------------------------------------------------------------------------------
@@ -551,9 +639,10 @@ class Tunnel:
 
     def _begin_ike_rekeying(self, now: float) -> None:
         self._agenda.drop("soft IKE")
-        if self.leaving or self._our_ike_rekeying is not None:
-            return
         current = self._current
+        waiting = any(request.subject is Subject.IKE_REKEY for request in current.waiting)
+        if self.leaving or waiting or self._our_ike_rekeying is not None:
+            return
         self._ask_for_ike(current, IkeRekeying(self._settings, current.keys, self._random), now)
 
     def _ask_for_ike(self, current: IkeSa, rekeying: IkeRekeying, now: float) -> None:
@@ -614,10 +703,12 @@ class Tunnel:
     def _answer_ike_rekeying(self, sa: IkeSa, inbound: Inbound, payloads: tuple[Payload, ...], now: float) -> None:
         try:
             answered = answer_ike_rekeying(self._settings, payloads, sa.keys, self._random)
-        except (Refused, DecodeError) as error:
-            notify = error.notify if isinstance(error, Refused) else Notify(NotifyType.INVALID_SYNTAX)
-            log.warning("the gateway's rekeying of the IKE SA was refused: %s", error)
-            self._respond(sa, inbound, (notify,), now)
+        except Refused as refused:
+            log.warning("the gateway's rekeying of the IKE SA was refused: %s", refused)
+            self._respond(sa, inbound, (refused.notify,), now)
+            return
+        except DecodeError as error:
+            self._break_off(sa, inbound, error, now)
             return
         new = self._successor(sa, answered.new)
         self._respond(sa, inbound, answered.response, now)
@@ -626,7 +717,6 @@ class Tunnel:
             self._their_ike_rekeying = (new, answered.nonces)
             return
         self._adopt(new, sa, now)
-        self._agenda.put(("patience", sa.channel.spi_r), now + PATIENCE, lambda _at: self._forget(sa))
 
     def _successor(self, old: IkeSa, new: NewIkeSa) -> IkeSa:
         channel = old.channel.successor(new.spi_i, new.spi_r, new.keys, initiator=new.initiator)
@@ -641,6 +731,9 @@ class Tunnel:
         if new not in self._sas:
             self._sas.append(new)
         self._current = new
+        self._agenda.put(("patience", old.channel.spi_r), now + PATIENCE, lambda _at: self._forget(old))
+        if old.busy_with(Subject.MOVE):
+            self._update_addresses(now)  # its response may never come
         self._limit_ike(now)
 
     def _delete_ike(self, sa: IkeSa, now: float) -> None:
@@ -664,20 +757,32 @@ class Tunnel:
 
     def _answer_informational(self, sa: IkeSa, inbound: Inbound, payloads: tuple[Payload, ...], now: float) -> None:
         said = responder.read_informational(payloads)
+        moving = () if sa.asked_from is None else self._mobility.answer(sa.channel, payloads, sa.asked_from)
         if said.ends_ike_sa:
-            self._respond(sa, inbound, (), now)
+            self._respond(sa, inbound, moving, now)
             self._ike_deleted(sa, said, now)
             return
         deleted = [child for child in tuple(self._children) if child.sa.outbound_spi in said.child_spis]
         # One that we are deleting ourselves is not named again (RFC 7296 2.25.1).
         named = [child for child in deleted if child.state is not ChildState.DELETING]
         answer = (Delete(ProtocolId.ESP, tuple(c.sa.inbound_spi.to_bytes(4, "big") for c in named)),) if named else ()
-        self._respond(sa, inbound, answer, now)
+        self._respond(sa, inbound, (*answer, *moving), now)
         for child in named:
             child.happen(ChildInput.DELETE)
             self._remove(child, now)
-        if named and not any(child.ours for child in named):  # with one of ours under way its answer decides
+        if named:
             self._check_children(now, said.words)
+        if said.auth_lifetime is not None:
+            self._owner.emit(Reauthenticate(said.auth_lifetime))
+        self._consider_redirect(payloads, now)
+
+    def _consider_redirect(self, payloads: tuple[Payload, ...], now: float) -> None:
+        """A gateway that sends us away has to be left by a DELETE of ours (RFC 5685 5)."""
+        redirection = redirect.judge(payloads, self._settings)
+        if isinstance(redirection, Redirected):
+            self.leave(redirection, now)
+        elif redirection is not None:
+            log.warning("%s", redirection)
 
     def _ike_deleted(self, sa: IkeSa, said: responder.Informational, now: float) -> None:
         theirs, self._their_ike_rekeying = self._their_ike_rekeying, None

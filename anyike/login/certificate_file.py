@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from anyike.crypto import client_chain
 from anyike.crypto.client_key import ClientKey, KeyStore, PassPhraseNeeded, PassPhraseWrong, read_key_store
 from anyike.errors import ConfigurationError, LoginFailed
 from anyike.invoking_user import InvokingUser, read_file
+from anyike.login.key_secrets import KeySecrets
 
 MAX_FILE_BYTES = 256 * 1024
 """Implementation limit: a key, its certificate and a handful of CAs have a few kilobytes."""
@@ -55,9 +55,9 @@ async def open_file_identity(
     certificate: CertificateFile,
     key: CertificateFile | None,
     key_setting: str,
-    ask_secret: Callable[[str], Awaitable[str]],
+    secrets: KeySecrets,
 ) -> FileIdentity:
-    """Load certificate and key; `key` None: both are in one file. `ask_secret(prompt)` gives a pass phrase.
+    """Load certificate and key; `key` None: both are in one file. `secrets` has the pass phrases, for either file.
 
     `key_setting` is the name of the setting that names another file for the key.
 
@@ -65,8 +65,8 @@ async def open_file_identity(
         ConfigurationError: a file cannot be read or used, or the two do not belong together.
         LoginFailed: the pass phrase was wrong too often, or there is nobody to ask.
     """
-    store = await _open(certificate, ask_secret, with_key=key is None)
-    found = store.key if key is None else (await _open(key, ask_secret, with_key=True)).key
+    store = await _open(certificate, secrets, with_key=key is None)
+    found = store.key if key is None else (await _open(key, secrets, with_key=True)).key
     key_file = key or certificate
     if found is None:
         hint = f"; if it is in a file of its own, set {key_setting} to that" if key is None else ""
@@ -74,12 +74,14 @@ async def open_file_identity(
     return FileIdentity(_own_chain(certificate, store.certificates, found.public_key_der, key_setting), found)
 
 
-async def read_own_chain(file: CertificateFile, ask_secret: Callable[[str], Awaitable[str]]) -> tuple[bytes, ...]:
-    """The one certificate of the file that is no CA's, and its issuers: where the key is elsewhere and cannot tell.
+async def read_own_chain(file: CertificateFile, secrets: KeySecrets) -> tuple[bytes, ...]:
+    """The one certificate of the file that is no CA's, and its issuers: where the key is on a token and cannot tell.
+
+    Only the user opens the file, should it be encrypted: what is set is the token's PIN.
 
     Raises as `open_file_identity` does.
     """
-    certificates = (await _open(file, ask_secret, with_key=False)).certificates
+    certificates = (await _open(file, secrets, with_key=False, by_user=True)).certificates
     try:
         own = [der for der in certificates if not client_chain.is_authority(der)] or list(certificates)
         if len(own) == 1:
@@ -89,7 +91,7 @@ async def read_own_chain(file: CertificateFile, ask_secret: Callable[[str], Awai
     raise ConfigurationError(f"{file.setting}: {file.path} must hold one client certificate, not {len(own)}")
 
 
-async def _open(file: CertificateFile, ask_secret: Callable[[str], Awaitable[str]], *, with_key: bool) -> KeyStore:
+async def _open(file: CertificateFile, secrets: KeySecrets, *, with_key: bool, by_user: bool = False) -> KeyStore:
     try:
         store = _parse(file, file.read(), None, with_key=with_key)
     except PassPhraseNeeded:
@@ -98,7 +100,7 @@ async def _open(file: CertificateFile, ask_secret: Callable[[str], Awaitable[str
         return store if store.key is None else _parse(file, file.read(secret=True), None, with_key=True)
     prompt = f"Pass phrase for {file.path}: "
     for remaining in reversed(range(MAX_TRIES)):
-        pass_phrase = await ask_secret(prompt)
+        pass_phrase = await secrets.ask(prompt, None if by_user else str(file.path))
         try:
             return _parse(file, data, pass_phrase, with_key=with_key)
         except PassPhraseWrong as wrong:

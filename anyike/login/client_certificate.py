@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from anyike.eap.question import CertificateProof, ProofRequest
 from anyike.errors import ConfigurationError, LoginFailed
 from anyike.invoking_user import InvokingUser
 from anyike.login.certificate_file import CertificateFile, open_file_identity, read_own_chain
+from anyike.login.key_secrets import KeySecrets
 from anyike.login.pkcs11_uri import is_pkcs11_uri
 from anyike.login.token_identity import open_token_identity, token_object
 
@@ -55,14 +55,14 @@ class CertificateSettings:
     key_setting: str = "certificate.key"
 
 
-async def open_identity(settings: CertificateSettings, ask_secret: Callable[[str], Awaitable[str]]) -> ClientIdentity:
-    """Load the certificate, and unlock its key. `ask_secret(prompt)` gives a pass phrase or a PIN, again after a wrong one.
+async def open_identity(settings: CertificateSettings, secrets: KeySecrets) -> ClientIdentity:
+    """Load the certificate, and unlock its key by a pass phrase or a PIN of `secrets`.
 
     Raises:
         ConfigurationError: certificate or key are not there, cannot be read, or do not belong together.
         LoginFailed: pass phrase or PIN are wrong, or a token fails.
     """
-    identity = await _open(settings, ask_secret)
+    identity = await _open(settings, secrets)
     size = sum(map(len, identity.chain))
     if size > MAX_CHAIN_BYTES:
         await identity.close()
@@ -108,7 +108,7 @@ def expiry_warning(certificate: bytes, now: datetime, days: int = WARNING_DAYS) 
     return f"{name} expires {when} ({finish:%Y-%m-%d}): ask for a new one"
 
 
-async def _open(settings: CertificateSettings, ask_secret: Callable[[str], Awaitable[str]]) -> ClientIdentity:
+async def _open(settings: CertificateSettings, secrets: KeySecrets) -> ClientIdentity:
     user = settings.user
     certificate_on_token = is_pkcs11_uri(settings.file)
     key_on_token = certificate_on_token if settings.key is None else is_pkcs11_uri(settings.key)
@@ -121,16 +121,16 @@ async def _open(settings: CertificateSettings, ask_secret: Callable[[str], Await
         key = None
         if settings.key is not None:
             key = CertificateFile(settings.key_setting, _path(settings.key, user), user)
-        return await open_file_identity(certificate, key, settings.key_setting, ask_secret)
+        return await open_file_identity(certificate, key, settings.key_setting, secrets)
     if settings.key is None:
         stored = token_object(settings.file_setting, settings.file, "cert")
-        return await open_token_identity(stored, stored, user, ask_secret)
+        return await open_token_identity(stored, stored, user, secrets)
     key_object = token_object(settings.key_setting, settings.key, "private")
     if certificate_on_token:
         stored = token_object(settings.file_setting, settings.file, "cert")
-        return await open_token_identity(key_object, stored, user, ask_secret)
+        return await open_token_identity(key_object, stored, user, secrets)
     file = CertificateFile(settings.file_setting, _path(settings.file, user), user)
-    return await open_token_identity(key_object, await read_own_chain(file, ask_secret), user, ask_secret)
+    return await open_token_identity(key_object, await read_own_chain(file, secrets), user, secrets)
 
 
 def _path(text: str, user: InvokingUser) -> Path:

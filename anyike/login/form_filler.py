@@ -17,14 +17,15 @@ A field is answered by the first of these that can:
 
 The repeat of a new password (`verify_password`, `verify_pin`) is typed if the new one was, else it is a copy.
 
-A form that comes back was rejected, except a challenge without an error, which is another round. What a source gave for
-it is not sent again (wrong passwords lock accounts): the next source answers, or the terminal. One-time codes and lines of
-standard input are new each time; after two rejected codes for the same field there is no third.
+A form that comes back was rejected, except a challenge without an error, which is another round. What a source has given
+is not sent again after a rejection (wrong passwords lock accounts): the next source answers, or the terminal. One-time codes
+and lines of standard input are new each time; after two rejected codes there is no third. Without a rejection, too, a source
+and a token answer a few times only in one login, whatever the forms and fields are called.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -42,10 +43,12 @@ if TYPE_CHECKING:  # most logins need no token: its libraries are not loaded for
     from anyike.login.one_time_code import OneTimeCodes
     from anyike.login.secret_source import SecretSource
 
-_MAX_CODES = 2
-"""For one field: the second one is for a token that was out of step (openconnect sends as many)."""
-_MAX_ROUNDS = 6
-"""Codes for the rounds of one login's challenges: some tokens are asked for two or three in a row."""
+_MAX_REJECTED_CODES = 2
+"""The second one is for a token that was out of step (openconnect sends as many)."""
+_MAX_CODES = 6
+"""In one login: some gateways ask for two or three in a row."""
+_MAX_USES = 3
+"""Of one source in one login: for other forms with the same field, and for further rounds of a challenge."""
 
 
 class FormFiller:
@@ -83,46 +86,47 @@ class FormFiller:
         self._secret_lines = secret_lines
         self._password_sources = password_sources
         self._given_by: dict[str, dict[str, str]] = {}
-        self._used: set[tuple[str, str]] = set()
-        self._codes_given: Counter[tuple[str, str]] = Counter()
+        self._answered: defaultdict[str, list[str]] = defaultdict(list)  # the name of a source to the ids of forms
+        self._codes_given = 0
+        self._codes_rejected = 0
+        self._code_sent_last = False
 
     async def fill(self, form: Form) -> Answers:
         """An answer for every field. LoginFailed names what is missing, or was rejected, and how to give it."""
-        if form.id == CHALLENGE and not form.error:
-            self._begin_round(form)
         rejected = self._given_by.pop(form.id, {})
+        if _is_new_round(form):
+            rejected = {}
+        if self._code_sent_last and (form.error or rejected):
+            self._codes_rejected += 1
+        self._code_sent_last = False
         purposes, repeated = purposes_of(form), repeated_fields(form)
         values = {field.name: value for field in form.fields if (value := self._settled(form, field)) is not None}
         unsettled = [field for field in form.fields if field.name not in values]
         code_field = self._field_for_code(form, unsettled, purposes)
-        missing = []
+        missing: list[Field] = []
+        withheld: dict[str, str] = {}
         for field in unsettled:
             if field is code_field:
                 continue
             secret = values.get(repeated.get(field.name, ""))
             if secret is None:
-                secret = await self._secret(form, field, purposes.get(field.name))
+                secret = await self._secret(form, field, purposes.get(field.name), withheld)
             if secret is None:
                 missing.append(field)
             else:
                 values[field.name] = secret
         if missing:
-            values |= await self._ask(form, missing, rejected)
+            values |= await self._ask(form, missing, rejected, withheld)
         if code_field is not None:
             values[code_field.name] = await self._next_code(form, code_field)  # last: it may be valid for seconds only
         return Answers(values)
 
     async def ask_secret(self, prompt: str) -> str:
-        """A pass phrase or a PIN from the terminal. LoginFailed where there is none."""
+        """A pass phrase or a PIN from the terminal, which no gateway gets. LoginFailed where there is none."""
         label = prompt_label(prompt)
         if self._prompt is None:
             raise LoginFailed(f"{label!r} is needed, and {form_advice.NO_TERMINAL}.")
-        return await self._prompt.ask_secret(label)
-
-    def _begin_round(self, form: Form) -> None:
-        """A challenge without an error is another question, and no rejection: whatever answered the last may answer it."""
-        self._given_by.pop(form.id, None)
-        self._used = {(form_id, source) for form_id, source in self._used if form_id != form.id}
+        return await self._prompt.ask_local_secret(label)
 
     def _settled(self, form: Form, field: Field) -> str | None:
         """What is known without any secret: ranks 1 to 3."""
@@ -147,27 +151,30 @@ class FormFiller:
         found = named or [field for field in fields if purposes.get(field.name) is Purpose.ONE_TIME_CODE]
         if not found:
             return None
-        given = self._codes_given[form.id, found[0].name]
-        if given >= (_MAX_CODES if form.error or form.id != CHALLENGE else _MAX_ROUNDS):
+        if self._codes_given >= _MAX_CODES or self._codes_rejected >= _MAX_REJECTED_CODES:
             raise LoginFailed(
-                f"The gateway has taken {given} one-time codes for {label_of(found[0])!r} and wants another. No more are sent,"
-                " since that can lock the account. Check the token's secret ([token]), and the clock of this machine (TOTP) or"
-                f" the counter (HOTP).{form_advice.said(form)}"
+                f"The gateway has taken {self._codes_given} one-time codes and wants another for {label_of(found[0])!r}. No more"
+                " are sent, since that can lock the account. Check the token's secret ([token]), and the clock of this machine"
+                f" (TOTP) or the counter (HOTP).{form_advice.said(form)}"
             )
         return found[0]
 
     async def _next_code(self, form: Form, field: Field) -> str:
         assert self._codes is not None
-        self._codes_given[form.id, field.name] += 1
+        self._codes_given += 1
+        self._code_sent_last = True
         self._note(form, field, "the token ([token])")
         return await self._codes.next_code()
 
-    async def _secret(self, form: Form, field: Field, purpose: Purpose | None) -> str | None:
-        """What a source gives: ranks 5 to 7. None when the user has to be asked. `purpose` is None for what is shown."""
+    async def _secret(self, form: Form, field: Field, purpose: Purpose | None, withheld: dict[str, str]) -> str | None:
+        """What a source gives: ranks 5 to 7. None when the user has to be asked. `purpose` is None for what is shown.
+
+        A source that has answered often enough comes into `withheld`, by the name of the field.
+        """
         if field.type is FieldType.SELECT:
             return None
         named = self._secrets.get(f"{form.id}:{field.name}", self._secrets.get(field.name))
-        secret = None if named is None else await self._read(form, field, named)
+        secret = None if named is None else await self._read(form, field, named, withheld)
         if secret is not None or purpose is None:
             return secret
         line = None if self._secret_lines is None else await self._secret_lines.next_line()
@@ -175,16 +182,18 @@ class FormFiller:
             self._note(form, field, STANDARD_INPUT_OPTION)
             return line
         for source in self._password_sources if purpose is Purpose.FIRST_PASSWORD else ():
-            secret = await self._read(form, field, source)
+            secret = await self._read(form, field, source, withheld)
             if secret is not None:
                 return secret
         return None
 
-    async def _read(self, form: Form, field: Field, source: SecretSource) -> str | None:
-        """None when it has answered before, which was rejected, or when it fails and the user can be asked instead."""
-        if (form.id, source.name) in self._used:
+    async def _read(self, form: Form, field: Field, source: SecretSource, withheld: dict[str, str]) -> str | None:
+        """None when it has answered often enough, or when it fails and the user can be asked instead."""
+        answered = self._answered[source.name]
+        if answered and (form.error or len(answered) >= _MAX_USES or (form.id in answered and not _is_new_round(form))):
+            withheld[field.name] = source.name
             return None
-        self._used.add((form.id, source.name))
+        answered.append(form.id)
         try:
             secret = await source.read()
         except LoginFailed as error:
@@ -195,7 +204,9 @@ class FormFiller:
         self._note(form, field, source.name)
         return secret
 
-    async def _ask(self, form: Form, missing: Sequence[Field], rejected: Mapping[str, str]) -> dict[str, str]:
+    async def _ask(
+        self, form: Form, missing: Sequence[Field], rejected: Mapping[str, str], withheld: Mapping[str, str]
+    ) -> dict[str, str]:
         """Ranks 8 and 9. `rejected` has the fields whose answers came from somewhere the last time, and from where."""
         sources = dict.fromkeys(rejected[field.name] for field in missing if field.name in rejected)
         if self._prompt is not None:
@@ -206,6 +217,12 @@ class FormFiller:
             # All that were given: of two passwords in one form nobody knows which was wrong.
             given_by = " and ".join(dict.fromkeys(rejected.values()))
             raise LoginFailed(f"The gateway rejected the answer from {given_by}.{form_advice.said(form)}")
+        if withheld:
+            source = next(iter(withheld.values()))
+            raise LoginFailed(
+                f"The gateway asks again for what {source} has answered ({len(self._answered[source])} times in this login). It "
+                f"is not sent once more, since that can lock the account.{form_advice.said(form)}"
+            )
         lacking = [field for field in missing if field.type is FieldType.PASSWORD or not field.value]
         if lacking:
             raise LoginFailed(form_advice.missing(form, lacking))
@@ -213,6 +230,11 @@ class FormFiller:
 
     def _note(self, form: Form, field: Field, source: str) -> None:
         self._given_by.setdefault(form.id, {})[field.name] = source
+
+
+def _is_new_round(form: Form) -> bool:
+    """A challenge without an error is another question, and no rejection of the last answer."""
+    return form.id == CHALLENGE and not form.error
 
 
 def _entered(form: Form, field: Field, entry: FormEntry) -> str:

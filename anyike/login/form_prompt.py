@@ -1,7 +1,12 @@
-"""The fields of a form asked on a terminal: no echo for secrets, choices by number or name."""
+"""The fields of a form asked on a terminal: no echo for secrets, choices by number or name.
+
+Pass phrases and PINs, which stay on this machine, are asked for as well. Nobody must take a gateway's question for one of
+those, so these alone begin with LOCAL_MARK: in what a gateway has written, brackets of all kinds are shown as round ones.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from anyike.eap.form import BANNER, Field, FieldType, Form
@@ -9,6 +14,10 @@ from anyike.errors import LoginFailed
 from anyike.prompt import Console
 from anyike.text import printable, printable_line
 
+LOCAL_MARK = "[this machine] "
+"""Begins the questions whose answers are never sent."""
+_ROUND = {"Ps": "(", "Pe": ")"}
+"""By Unicode category, opening and closing punctuation: there are a dozen look-alikes of a square bracket."""
 _MAX_SHOWN = 200
 """Characters of a label or a default: a gateway's label can be as long as an EAP packet."""
 _MAX_OPTIONS = 100
@@ -32,37 +41,38 @@ class FormPrompt:
         """Show the form's words in full and ask for each of the fields. LoginFailed when the input ends."""
         for text in (form.title, form.message, form.error):
             if text:
-                self._console.write(f"{printable(text)}\n")
+                self._console.write(f"{_unmarked(printable(text))}\n")
         return {field.name: await self._ask_field(form, field) for field in fields}
 
-    async def ask_secret(self, label: str) -> str:
-        """One line that stays invisible. LoginFailed when the input ends."""
-        return await self._ask_line(label, f"{label}: ", secret=True)
+    async def ask_local_secret(self, label: str) -> str:
+        """One invisible line that is for this machine and not for a gateway. LoginFailed when the input ends."""
+        return await self._ask_line(label, f"{LOCAL_MARK}{_unmarked(label)}: ", secret=True)
 
     async def _ask_field(self, form: Form, field: Field) -> str:
+        label = _unmarked(label_of(field))
         if field.type is FieldType.PASSWORD:
-            return await self.ask_secret(label_of(field))
+            return await self._ask_line(label, f"{label}: ", secret=True)
         key = form.id, field.name
         default = self._typed.get(key, field.value)
         if field.type is FieldType.SELECT:
-            value = await self._ask_choice(field, default)
+            value = await self._ask_choice(field, label, default)
         else:
-            value = await self._ask_line(label_of(field), f"{label_of(field)}{_in_brackets(default)}: ") or default
+            value = await self._ask_line(label, f"{label}{_in_brackets(default)}: ") or default
         if form.id != BANNER:  # a yes to one text is none to another
             self._typed[key] = value
         return value
 
-    async def _ask_choice(self, field: Field, default: str) -> str:
+    async def _ask_choice(self, field: Field, label: str, default: str) -> str:
         options = field.options[:_MAX_OPTIONS]
         lines = [f"  {number}) {shortened(option.label)}\n" for number, option in enumerate(options, 1)]
         if len(field.options) > len(options):
             lines.append(
                 f"  and {len(field.options) - len(options)} more: answer with a part of a name to see which have it\n"
             )
-        self._console.write(f"{label_of(field)}:\n{''.join(lines)}")
+        self._console.write(f"{label}:\n{''.join(lines)}")
         shown = next((option.label for option in field.options if option.value == default), None)
         while True:
-            typed = await self._ask_line(label_of(field), f"Number or name{_in_brackets(shown or '')}: ")
+            typed = await self._ask_line(label, f"Number or name{_in_brackets(shown or '')}: ")
             if not typed and shown is not None:
                 return default
             chosen = _option_by_number_or_name(field, typed)
@@ -128,4 +138,8 @@ def _near(field: Field, typed: str) -> str:
 
 
 def _in_brackets(default: str) -> str:
-    return f" [{shortened(default)}]" if default else ""
+    return f" [{_unmarked(shortened(default))}]" if default else ""
+
+
+def _unmarked(text: str) -> str:
+    return "".join(_ROUND.get(unicodedata.category(character), character) for character in text)

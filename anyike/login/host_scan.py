@@ -28,6 +28,7 @@ from anyike.crypto.x509 import PIN_PREFIX, pin_sha256
 from anyike.eap.question import HostScan
 from anyike.errors import LoginFailed
 from anyike.invoking_user import InvokingUser, end, start
+from anyike.login.gateway_facts import GatewayFacts
 from anyike.text import printable_line
 
 MAX_LOGGED_LINES = 1000
@@ -38,11 +39,13 @@ _POLL_SECONDS = 0.05
 _DRAIN_SECONDS = 1.0
 """How long the last words of a program may take to arrive after its end, should it have left something running."""
 
-_SAFE_WORD = re.compile(r"[A-Za-z0-9._~:@%+/=-]{1,1024}")
-"""Scripts put ticket and token into shell words, URLs and HTTP headers without quoting them; Cisco's are hexadecimal."""
-_SAFE_PATH = re.compile(r"(/[A-Za-z0-9._~!*(),;:@%+=-]*)*")
-"""A path (RFC 3986 3.3), so that the URL stays on the gateway, without what a script's quoting may stumble over."""
-_UNSAFE_IN_GROUP = re.compile(r"[\"'`$\\\x00-\x1f\x7f-\x9f]")
+# Scripts put all of this into shell words, URLs and HTTP headers without quoting it, and a leading "-" would be an option.
+_SAFE_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/=-]{0,1023}")
+"""A ticket or a token; Cisco's are hexadecimal."""
+_SAFE_PATH = re.compile(r"(/[A-Za-z0-9_+][A-Za-z0-9._+-]{0,255}){0,16}/?")
+"""A path on the gateway, such as /CACHE or /+CSCOE+/sdesktop."""
+_SAFE_GROUP = re.compile(r"(\w[\w .@+-]{0,255})?")
+"""Letters and digits of any language."""
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +57,6 @@ class Wrapper:
     path: Path
     timeout: float
     user: InvokingUser
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayFacts:
-    """Whom the program reports to: the gateway's host name or address, its certificate and the client's (DER, or None)."""
-
-    host: str
-    certificate: bytes
-    client_certificate: bytes | None = None
 
 
 async def run_host_scan(question: HostScan, wrapper: Wrapper | None, gateway: GatewayFacts) -> None:
@@ -101,9 +95,10 @@ def _call(question: HostScan, wrapper: Wrapper, gateway: GatewayFacts) -> tuple[
             f"The gateway wants the host scan at {printable_line(question.base_uri)[:MAX_LINE_CHARACTERS]!r}, which is not a "
             "plain path on the gateway itself; the host scan wrapper was not run."
         )
-    if _UNSAFE_IN_GROUP.search(question.group):
+    if not _SAFE_GROUP.fullmatch(question.group):
         raise LoginFailed(
-            f"The group {printable_line(question.group)!r} has characters that a host scan wrapper cannot be given."
+            f"The group {printable_line(question.group)[:MAX_LINE_CHARACTERS]!r} cannot be given to a host scan wrapper: it may "
+            "hold letters, digits, spaces and . _ @ + - alone, and begins with a letter or digit."
         )
     host = _authority(gateway.host, question.csport)
     certificate_hashes = f"{_md5(gateway.certificate)}:{_md5(gateway.client_certificate)}"

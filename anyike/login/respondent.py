@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,11 +21,12 @@ from anyike.eap.question import (
     SignOnToken,
 )
 from anyike.login.form_filler import FormFiller
+from anyike.login.gateway_facts import GatewayFacts
+from anyike.login.key_secrets import KeySecrets
 
 if TYPE_CHECKING:
     from anyike.login.client_certificate import CertificateSettings, ClientIdentity
-    from anyike.login.host_scan import GatewayFacts, Wrapper
-    from anyike.login.secret_source import SecretSource
+    from anyike.login.host_scan import Wrapper
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +37,10 @@ class Respondent:
     """Answers the questions of one login.
 
     Args:
-        filler: fills forms, and asks for pass phrases and PINs.
-        certificates: the client's certificates by their use.
-        pass_phrases: sources for the pass phrase of a key or the PIN of a token, each tried once.
+        filler: fills forms.
+        certificates: the client's certificates by their use, each with what opens its key.
         wrapper: what runs a host scan.
-        sign_on: does a single sign-on.
+        sign_on: does a single sign-on with a gateway.
         tell: shows a line to the user.
         expiry_days: how long before its end a certificate is warned of.
     """
@@ -49,16 +49,14 @@ class Respondent:
         self,
         *,
         filler: FormFiller,
-        certificates: dict[CertificateUse, CertificateSettings],
-        pass_phrases: Sequence[SecretSource],
+        certificates: Mapping[CertificateUse, tuple[CertificateSettings, KeySecrets]],
         wrapper: Wrapper | None,
-        sign_on: Callable[[SignOn], Awaitable[SignOnToken]],
+        sign_on: Callable[[SignOn, GatewayFacts], Awaitable[SignOnToken]],
         tell: Callable[[str], None],
         expiry_days: int,
     ) -> None:
         self._filler = filler
         self._certificates = certificates
-        self._pass_phrases = list(pass_phrases)
         self._wrapper = wrapper
         self._sign_on = sign_on
         self._tell = tell
@@ -68,8 +66,6 @@ class Respondent:
 
     def meet(self, host: str, certificate: bytes) -> None:
         """Take note of the gateway, by its name and its verified certificate (DER)."""
-        from anyike.login.host_scan import GatewayFacts
-
         self._gateway = GatewayFacts(host, certificate)
 
     async def answer(self, question: Question) -> Answer:
@@ -86,7 +82,7 @@ class Respondent:
             case HostScan():
                 return await self._scan(question)
             case SignOn():
-                return await self._sign_on(question)
+                return await self._sign_on(question, self._verified_gateway())
 
     async def close(self) -> None:
         """Let go of keys and tokens."""
@@ -97,31 +93,28 @@ class Respondent:
     async def _prove(self, request: ProofRequest) -> Answer:
         from anyike.login.client_certificate import expiry_warning, open_identity, prove
 
-        settings = self._certificates.get(request.use)
-        if settings is None:
+        found = self._certificates.get(request.use)
+        if found is None:
             which = (
                 "certificate.file (--certificate)" if request.use is CertificateUse.CLIENT else "certificate.user_file"
             )
             return NoCertificate(f"{which} is not set")
         identity = self._identities.get(request.use)
         if identity is None:
-            identity = self._identities[request.use] = await open_identity(settings, self._ask_pass_phrase)
+            identity = self._identities[request.use] = await open_identity(*found)
             warning = expiry_warning(identity.chain[0], datetime.now(UTC), self._expiry_days)
             if warning:
                 self._tell(f"warning: {warning}")
         return await prove(identity, request)
 
-    async def _ask_pass_phrase(self, prompt: str) -> str:
-        """From a source first: a wrong one must not be tried again, or it locks a token."""
-        if self._pass_phrases:
-            return await self._pass_phrases.pop(0).read()
-        return await self._filler.ask_secret(prompt)
-
     async def _scan(self, question: HostScan) -> HostScanDone:
         from anyike.login.host_scan import run_host_scan
 
-        assert self._gateway is not None  # nothing is asked before the gateway was verified
         identity = self._identities.get(CertificateUse.CLIENT)
         own = identity.chain[0] if identity else None
-        await run_host_scan(question, self._wrapper, replace(self._gateway, client_certificate=own))
+        await run_host_scan(question, self._wrapper, replace(self._verified_gateway(), client_certificate=own))
         return HostScanDone()
+
+    def _verified_gateway(self) -> GatewayFacts:
+        assert self._gateway is not None  # nothing is asked before the gateway was verified
+        return self._gateway

@@ -8,7 +8,6 @@ from anyike.eap.form import Field, FieldType, Form
 
 CHALLENGE = "challenge"
 """The id of a form that asks for a one-time code."""
-_REPEATS = frozenset({"verify_pin", "verify_password"})
 _NEW = frozenset({"new_pin", "new_password"})
 _SECOND = "secondary_password"
 
@@ -34,7 +33,7 @@ def repeated_fields(form: Form) -> dict[str, str]:
     found = {}
     password = None
     for field in form.fields:
-        if field.name in _REPEATS:
+        if field.repeat:
             if password is not None:
                 found[field.name] = password
         elif field.type is FieldType.PASSWORD:
@@ -43,7 +42,7 @@ def repeated_fields(form: Form) -> dict[str, str]:
 
 
 def _by_itself(form: Form, field: Field) -> Purpose:
-    if field.name in _REPEATS:
+    if field.repeat:
         return Purpose.REPEAT
     if field.name in _NEW:
         return Purpose.NEW

@@ -8,13 +8,16 @@ Ways, by `sign_on.browser`:
 - `chromium`: a browser of its own, which is watched (`chromium.py`).
 - `print`: the address is shown, the user logs in anywhere and pastes the token.
 - `auto`: what the gateway wants. For `external` that is the user's own browser (`external_browser.py`); else `chromium` where
-  there is one and a display to show it on, else `print`.
+  there is one and a display to show it on, else `print`. Where nobody is to be asked (no console) it does none of that.
+
+In every way the login has to end at the gateway itself (`final_page.py`), whose cookie is the token.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +29,8 @@ from anyike.errors import LoginFailed
 from anyike.invoking_user import InvokingUser
 from anyike.login.chromium import PROGRAMS, open_browser, origin_of, read_token, token_from
 from anyike.login.external_browser import sign_on_externally
+from anyike.login.final_page import is_of_gateway
+from anyike.login.gateway_facts import GatewayFacts
 from anyike.login.user_programs import find_program
 from anyike.prompt import Console
 from anyike.text import printable_line
@@ -33,6 +38,8 @@ from anyike.text import printable_line
 MAX_URL_CHARACTERS = 16 * 1024
 MAX_NAME_CHARACTERS = 256
 PASTE_TRIES = 3
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+"""RFC 6265 4.1.1 (a token of RFC 9110 5.6.2): no white space and no brackets."""
 _EMBEDDED = ("", "embedded")
 _EXTERNAL = "external"
 _ROOT = 0
@@ -53,7 +60,8 @@ class SignOnSettings:
     """How single sign-ons are to be done.
 
     `user`: whose browser it is. `chromium`: the program, None for the first that is found. `timeout`: for the whole sign-on,
-    in seconds. `chromium_arguments`: for Chromium, beside its own.
+    in seconds. `chromium_arguments`: for Chromium, beside its own. `final_hosts`: where a sign-on may end besides the gateway's
+    own host and, where `trust_names`, the names in its certificate.
     """
 
     user: InvokingUser
@@ -61,15 +69,22 @@ class SignOnSettings:
     chromium: Path | None = None
     timeout: float = 300.0
     chromium_arguments: tuple[str, ...] = ()
+    final_hosts: tuple[str, ...] = ()
+    trust_names: bool = True
 
 
 async def sign_on(
-    question: SignOn, settings: SignOnSettings, console: Console | None, tell: Callable[[str], None]
+    question: SignOn,
+    gateway: GatewayFacts,
+    settings: SignOnSettings,
+    console: Console | None,
+    tell: Callable[[str], None],
 ) -> SignOnToken:
     """Have the user log in and bring back the token.
 
     Args:
         question: what the gateway wants.
+        gateway: who it is.
         settings: how to do it.
         console: where a token can be pasted; None when there is no terminal, or nobody is to be asked.
         tell: shows the user a text of one or more lines.
@@ -78,6 +93,12 @@ async def sign_on(
         LoginFailed: there is no token, for whatever reason.
     """
     _check(question)
+    _check_final_host(question, gateway, settings)
+    if console is None and settings.browser is not Browser.CHROMIUM:
+        raise LoginFailed(
+            "The gateway wants a single sign-on in a browser, for which somebody has to be there, and there is no terminal to ask "
+            'on, or --non-inter was given. sign_on.browser = "chromium" opens a browser all the same.'
+        )
     log.info(
         "single sign-on from %s to %s, browser mode %r; over IKEv2 this is experimental",
         origin_of(question.login_url),
@@ -96,6 +117,10 @@ async def sign_on(
 async def _sign_on(
     question: SignOn, settings: SignOnSettings, console: Console | None, tell: Callable[[str], None]
 ) -> SignOnToken:
+    tell(
+        f"The gateway wants a single sign-on: a login that begins at {origin_of(question.login_url)} and ends at "
+        f"{origin_of(question.final_url)}, whose cookie {question.token_cookie} it gets."
+    )
     if settings.browser is Browser.PRINT:
         return await _pasted(question, console, tell, "")
     if settings.browser is Browser.AUTO and question.browser_mode == _EXTERNAL:
@@ -107,7 +132,7 @@ async def _sign_on(
         if settings.browser is Browser.CHROMIUM:
             raise LoginFailed(f'The single sign-on cannot start a browser (sign_on.browser = "chromium"): {obstacle}.')
         return await _pasted(question, console, tell, f"There is no browser to log in with: {obstacle}.\n")
-    tell(f"Please log in, in the browser window that opens, at {origin_of(question.login_url)}.")
+    tell("Please log in, in the browser window that opens.")
     async with open_browser(program, settings.user, settings.chromium_arguments) as page:
         return await token_from(page, question)
 
@@ -119,12 +144,26 @@ def _check(question: SignOn) -> None:
                 f"The gateway's {name} address of the single sign-on is no https address that a browser may be sent to: "
                 f"{printable_line(url)[:MAX_NAME_CHARACTERS]!r}"
             )
-    if len(question.token_cookie) > MAX_NAME_CHARACTERS or not question.token_cookie.isprintable():
+    if not _COOKIE_NAME.fullmatch(question.token_cookie):
         raise LoginFailed("The gateway's name for the cookie of the single sign-on is no name.")
     if question.browser_mode not in (*_EMBEDDED, _EXTERNAL):
         raise LoginFailed(
             "The gateway wants the single sign-on in a browser mode that anyike does not know: "
             f"{printable_line(question.browser_mode)[:MAX_NAME_CHARACTERS]!r}"
+        )
+
+
+def _check_final_host(question: SignOn, gateway: GatewayFacts, settings: SignOnSettings) -> None:
+    names, others = settings.trust_names, settings.final_hosts
+    if not is_of_gateway(question.final_url, gateway, trust_names=names, other_hosts=others):
+        certificate = (
+            "a name in its certificate" if names else "shown to be its own (its certificate is accepted by a pin)"
+        )
+        raise LoginFailed(
+            f"The gateway wants the single sign-on to end at {origin_of(question.final_url)} and to be given the cookie "
+            f"{question.token_cookie} from there. That host is neither {gateway.host}, which was connected to, nor "
+            f"{certificate}, and whoever has the cookie could pass for you there. If the gateway's administrator says that it is "
+            "right, name the host in sign_on.final_hosts."
         )
 
 
@@ -154,14 +193,10 @@ def _obstacle(settings: SignOnSettings, program: Path | None) -> str:
 
 
 async def _pasted(question: SignOn, console: Console | None, tell: Callable[[str], None], reason: str) -> SignOnToken:
-    if console is None:
-        raise LoginFailed(
-            f"{reason.replace(chr(10), ' ')}The token of the single sign-on would have to be pasted, and there is no terminal "
-            "to ask on, or --non-inter was given."
-        )
+    assert console is not None  # without one only a browser is opened
     tell(
         f"{reason}Please log in with any browser at\n\n{question.login_url}\n\nuntil it is at\n\n{question.final_url}\n\n"
-        f"Then paste the value of the cookie {printable_line(question.token_cookie)} of that page here "
+        f"Then paste the value of the cookie {question.token_cookie} of that page here "
         "(in most browsers: F12, then Application or Storage, then Cookies)."
     )
     for _ in range(PASTE_TRIES):

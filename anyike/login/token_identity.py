@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from anyike.crypto import client_chain
 from anyike.errors import ConfigurationError, LoginFailed
 from anyike.invoking_user import InvokingUser, read_file
+from anyike.login.key_secrets import KeySecrets
 from anyike.login.pkcs11_uri import Pkcs11Uri, parse_pkcs11_uri, write_attribute
 from anyike.login.token_process import PROGRAM, TokenProcess, TokenRefused
 from anyike.text import printable_line
@@ -71,7 +72,7 @@ class TokenIdentity:
         if not client_chain.is_made_with(self.chain[0], signature, octets, hash_name):
             raise LoginFailed(
                 f"{self._setting}: the token's private key does not belong to the certificate "
-                f"{client_chain.subject(self.chain[0])}; name the one that does by certificate.key (--sslkey)"
+                f"{client_chain.subject(self.chain[0])}; name the one that does by {_sibling(self._setting, 'key')}"
             )
         return signature
 
@@ -89,7 +90,8 @@ def token_object(setting: str, text: str, kind: str) -> TokenObject:
     if uri.has_pin:
         raise ConfigurationError(
             f"{setting}: the URI holds a PIN (pin-value), which whoever sees the setting can read; use "
-            "certificate.pin_command, certificate.pin_credential or pin-source=file:/PATH"
+            f"{_sibling(setting, 'pass_phrase_command')}, {_sibling(setting, 'pass_phrase_credential')} or "
+            "pin-source=file:/PATH"
         )
     if uri.type not in {None, kind}:
         raise ConfigurationError(
@@ -102,13 +104,13 @@ async def open_token_identity(
     key: TokenObject,
     certificates: Sequence[bytes] | TokenObject,
     user: InvokingUser,
-    ask_secret: Callable[[str], Awaitable[str]],
+    secrets: KeySecrets,
     program: Sequence[str] = PROGRAM,
 ) -> TokenIdentity:
     """Find the key and log in to its token. `certificates` are from a file (DER) or on the same token.
 
     Where `certificates` is `key` itself, it names a certificate, and the key is the one that goes with that.
-    `ask_secret(prompt)` gives the PIN where the URI names no `pin-source`; `program` speaks to the module.
+    `secrets` has the PIN where the URI names no `pin-source`; `program` speaks to the module.
 
     Raises:
         ConfigurationError: what the URIs name is not there, or there is more than one of it.
@@ -123,7 +125,7 @@ async def open_token_identity(
             chain = _chain(stored.der, [other.der for other in found])
         else:
             stored, chain = None, tuple(certificates)
-        await _log_in(process, key, opened, _pin_source(key, user, ask_secret))
+        await _log_in(process, key, opened, _with_pin_source(key, user, secrets))
         named = key.uri.object is not None or key.uri.id is not None
         if stored is not None and (certificates is key or not named):
             # By convention certificate and key have one identifier; where there is none, they have the label in common.
@@ -227,21 +229,26 @@ def _chain(leaf: bytes, certificates: Sequence[bytes]) -> tuple[bytes, ...]:
     return client_chain.order_chain([leaf, *others], key)
 
 
-async def _log_in(
-    process: TokenProcess, key: TokenObject, opened: dict[str, Any], pin_source: Callable[[str], Awaitable[str]]
-) -> None:
+async def _log_in(process: TokenProcess, key: TokenObject, opened: dict[str, Any], secrets: KeySecrets) -> None:
     if opened.get("login") == "none":
         return
     label = printable_line(str(opened.get("label", "")))
     if opened.get("login") == "pad":
+        if not secrets.attended:
+            raise LoginFailed(
+                f"{key.setting}: the PIN of the token {label!r} has to be typed on its reader, and there is no terminal to ask for "
+                "that on, or --non-inter was given"
+            )
         logger.warning("Enter the PIN of the token %r on its reader", label)
         await _try_pin(process, key, label, None)
         return
-    _check_tries(key, label, opened.get("pin"))
-    prompt = f"PIN of the token {label!r}{' (the last one was wrong)' if opened.get('pin') == 'low' else ''}: "
+    state = opened.get("pin")
+    _check_tries(key, label, state)
+    prompt = f"PIN of the token {label!r}{' (the last one was wrong)' if state == 'low' else ''}: "
     refused: set[str] = set()
     while len(refused) < MAX_TRIES:
-        pin = await pin_source(prompt)
+        # Once a PIN was wrong only the user may go on: what is set would be tried at every login, until the token locks.
+        pin = await secrets.ask(prompt, None if state == "low" or refused else label)
         if not pin or len(pin.encode()) > MAX_PIN_BYTES or "\0" in pin:
             raise LoginFailed(f"{key.setting}: what was given as the PIN of the token {label!r} is empty or no PIN")
         if pin in refused:
@@ -282,27 +289,38 @@ def _check_tries(key: TokenObject, label: str, state: object) -> None:
         )
 
 
-def _pin_source(
-    key: TokenObject, user: InvokingUser, ask_secret: Callable[[str], Awaitable[str]]
-) -> Callable[[str], Awaitable[str]]:
+@dataclass(frozen=True, slots=True)
+class _PinFile:
+    """The first line of the file that a URI's `pin-source` names."""
+
+    name: str
+    user: InvokingUser
+    path: Path
+
+    async def read(self) -> str:
+        try:
+            lines = read_file(self.user, self.path, MAX_PIN_BYTES, secret=True).decode().splitlines()
+        except (OSError, UnicodeDecodeError):
+            raise ConfigurationError(f"{self.name}: {self.user.name} cannot read a PIN from {self.path}") from None
+        return lines[0] if lines else ""
+
+
+def _with_pin_source(key: TokenObject, user: InvokingUser, secrets: KeySecrets) -> KeySecrets:
     source = key.uri.pin_source
     if source is None:
-        return ask_secret
+        return secrets
     parts = urlsplit(source)
     path = parts.path if parts.scheme == "file" and parts.netloc in {"", "localhost"} else source
     if not path.startswith("/"):
         raise ConfigurationError(
-            f"{key.setting}: pin-source must be file:/PATH; for a command set certificate.pin_command"
+            f"{key.setting}: pin-source must be file:/PATH; for a command set {_sibling(key.setting, 'pass_phrase_command')}"
         )
+    return secrets.from_sources([_PinFile(key.setting, user, Path(path))])
 
-    async def read(_prompt: str) -> str:
-        try:
-            lines = read_file(user, Path(path), MAX_PIN_BYTES, secret=True).decode().splitlines()
-        except (OSError, UnicodeDecodeError):
-            raise ConfigurationError(f"{key.setting}: {user.name} cannot read a PIN from {path}") from None
-        return lines[0] if lines else ""
 
-    return read
+def _sibling(setting: str, name: str) -> str:
+    """Another setting of the same certificate: `certificate.user_file` has `certificate.user_key`."""
+    return f"{setting.removesuffix('file').removesuffix('key')}{name}"
 
 
 async def _find_key(process: TokenProcess, key: TokenObject, label: str | None, identifier: bytes | None) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from anyike.errors import AnyikeError, HostSetupFailed, TunnelLost
 from anyike.esp.drops import Counters, DropReason
 from anyike.esp.table import SaTable
+from anyike.esp.wear import NO_LIMITS, KeyLimits
 from anyike.ikev2.child_sa import ChildSa
 from anyike.tun.base import Address
 from anyike.tun.device import TunDevice, open_tun
@@ -31,7 +32,7 @@ class UserspaceDataPath:
         on_failure: called from the event loop when the interface is taken away while open, or no sequence number is left.
         interface: name of the tunnel interface; `%d` in it lets the kernel choose the number.
         open_device: creates the interface.
-        worn_after: packets by one key, after which `on_worn` is told the CHILD_SA's inbound SPI; 0 is never.
+        limits: what a CHILD_SA may carry before `on_worn` is told its inbound SPI, once.
 
     The socket's owner gives every ESP datagram to `receive_esp`.
     """
@@ -44,7 +45,7 @@ class UserspaceDataPath:
         on_failure: Callable[[AnyikeError], None],
         interface: str = "anyike%d",
         open_device: Callable[[str], TunDevice] = open_tun,
-        worn_after: int = 0,
+        limits: KeyLimits = NO_LIMITS,
         on_worn: Callable[[int], None] = lambda _inbound_spi: None,
     ) -> None:
         self._send = send
@@ -52,7 +53,7 @@ class UserspaceDataPath:
         self._interface = interface
         self._open_device = open_device
         self._device: TunDevice | None = None
-        self._table = SaTable(os.urandom, worn_after, on_worn)
+        self._table = SaTable(os.urandom, limits, on_worn)
         self._counters = Counters()
         self._remote: Address | None = None
 

@@ -107,12 +107,13 @@ def test_another_login_on_demand(rig: Rig, client: Client) -> None:
     rig.configure()
     process = up(client)
     before = rig.gateway_sas()
+    shown = len(process.output)
     process.signal(signal.SIGUSR2)
-    wait_until(lambda: process.output.count("is up, to") == 2)
+    process.wait_for(" is up, to ", LIMIT, after=shown)
     assert reaches(client)
     listed = rig.gateway_sas()
     assert listed.count("ESTABLISHED") == 1
-    assert re.findall(r"\w+_i\* \w+_r", listed) != re.findall(r"\w+_i\* \w+_r", before)
+    assert re.findall(r"\w+_i \w+_r", listed) != re.findall(r"\w+_i \w+_r", before)
 
 
 def test_statistics_on_demand(rig: Rig, client: Client) -> None:
@@ -130,4 +131,14 @@ def test_leaving_without_logging_off(rig: Rig, client: Client) -> None:
     process.signal(signal.SIGHUP)
     assert process.end() == ExitCode.OK
     assert "ESTABLISHED" in rig.gateway_sas()
+    assert client.state() == before
+
+
+def test_a_tunnel_with_a_limited_time(rig: Rig, client: Client) -> None:
+    rig.configure()
+    before = client.state()
+    process = client.start("--non-inter", **QUICK, tunnel={"max_time": 3.0})
+    assert process.end(limit=LIMIT) == ExitCode.OK
+    assert "the time of this tunnel is over (tunnel.max_time = 3 s)" in process.output
+    assert "ESTABLISHED" not in rig.gateway_sas()
     assert client.state() == before

@@ -15,9 +15,11 @@ import pytest
 
 from anyike.eap.question import SignOn
 from anyike.invoking_user import InvokingUser
+from anyike.login.gateway_facts import GatewayFacts
 from tests.integration_browser.login_site import LoginSite, make_certificate, serving
 
 HERE = Path(__file__).resolve().parent
+GATEWAY = GatewayFacts("vpn.example.com", b"unread")
 TOKEN = "5E6B8D41C0A29F73D1B4A6E8"
 
 QUESTION = SignOn(

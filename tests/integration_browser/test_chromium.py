@@ -17,7 +17,7 @@ from anyike.invoking_user import InvokingUser
 from anyike.login import chromium
 from anyike.login.chromium import Page, open_browser, token_from
 from anyike.login.sign_on import Browser, SignOnSettings, sign_on
-from tests.integration_browser.conftest import QUESTION, TOKEN, browser_processes, profiles
+from tests.integration_browser.conftest import GATEWAY, QUESTION, TOKEN, browser_processes, profiles
 from tests.integration_browser.login_site import LoginSite, Reply
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -57,7 +57,7 @@ def settings(site: LoginSite, user: InvokingUser, timeout: float = 60.0) -> Sign
 
 
 async def log_in(site: LoginSite, user: InvokingUser, limit: float = 60.0) -> SignOnToken:
-    return await sign_on(QUESTION, settings(site, user, limit), None, lambda text: None)
+    return await sign_on(QUESTION, GATEWAY, settings(site, user, limit), None, lambda text: None)
 
 
 async def until(what: Callable[[], object]) -> None:
@@ -102,9 +102,13 @@ async def until_shown(page: Page, condition: str) -> None:
 async def test_a_login_by_the_same_way_as_the_command(site: LoginSite, user: InvokingUser) -> None:
     a_login(site)
     told: list[str] = []
-    token = await sign_on(QUESTION, settings(site, user), None, told.append)
+    token = await sign_on(QUESTION, GATEWAY, settings(site, user), None, told.append)
     assert token.token == TOKEN
-    assert told == ["Please log in, in the browser window that opens, at https://vpn.example.com."]
+    origins, opens = told
+    assert (
+        "begins at https://vpn.example.com and ends at https://vpn.example.com, whose cookie acSamlv2Token" in origins
+    )
+    assert opens == "Please log in, in the browser window that opens."
     assert [request.query for request in site.asked("GET", LOGIN)] == ["tgname=Staff&acsamlcap=v2"]
 
 
@@ -260,7 +264,7 @@ async def test_the_browser_runs_as_the_user_without_an_open_port_and_with_its_sa
 @pytest.mark.parametrize("program", ["/bin/false", "/bin/sleep"])
 async def test_a_program_that_is_no_browser(site: LoginSite, user: InvokingUser, program: str) -> None:
     with pytest.raises(LoginFailed, match=r"\(sign_on\.chromium\) did not start\. The browser has ended\."):
-        await sign_on(QUESTION, replace(settings(site, user), chromium=Path(program)), None, lambda text: None)
+        await sign_on(QUESTION, GATEWAY, replace(settings(site, user), chromium=Path(program)), None, lambda text: None)
 
 
 async def test_root_does_not_browse(site: LoginSite) -> None:
@@ -274,4 +278,4 @@ async def test_a_program_that_the_user_may_not_run(site: LoginSite, user: Invoki
     program.write_text("#!/bin/sh\n")
     program.chmod(0o700)
     with pytest.raises(LoginFailed, match="is no program that nobody may run"):
-        await sign_on(QUESTION, replace(settings(site, user), chromium=program), None, lambda text: None)
+        await sign_on(QUESTION, GATEWAY, replace(settings(site, user), chromium=program), None, lambda text: None)

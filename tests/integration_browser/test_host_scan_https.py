@@ -10,7 +10,8 @@ import pytest
 from anyike.eap.question import HostScan
 from anyike.errors import LoginFailed
 from anyike.invoking_user import invoking_user
-from anyike.login.host_scan import GatewayFacts, Wrapper, run_host_scan
+from anyike.login.gateway_facts import GatewayFacts
+from anyike.login.host_scan import Wrapper, run_host_scan
 from tests.integration_browser.login_site import LoginSite, Reply, make_certificate
 
 SCRIPT = """#!/bin/bash

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anyike.ikev2.connection import State
 from anyike.ikev2.constants import IdType
 from anyike.ikev2.events import Established, Notice
 from anyike.ikev2.payloads import IdInitiator
+from anyike.ikev2.states import State
 from tests.fakes import pki
 from tests.fakes.certificate_proof import Trust
 from tests.fakes.dialect import Dialect

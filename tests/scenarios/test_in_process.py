@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anyike.errors import LoginFailed
-from anyike.ikev2.connection import State
+from anyike.ikev2.states import State
 from tests.fakes.dialect import ASA, DIALECTS, Dialect
 from tests.fakes.profiles import IOS_PROFILE
 from tests.fakes.scenario import Scenario

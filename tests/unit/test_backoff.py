@@ -6,12 +6,12 @@ from anyike.backoff import Backoff
 
 
 def test_waits_double_up_to_the_longest():
-    backoff = Backoff(1.0, 10.0, lambda size: bytes(size))
+    backoff = Backoff(1.0, 10.0, bytes)
     assert [backoff.next() for _ in range(6)] == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
 
 
 def test_what_worked_begins_anew():
-    backoff = Backoff(1.0, 10.0, lambda size: bytes(size))
+    backoff = Backoff(1.0, 10.0, bytes)
     backoff.next()
     backoff.next()
     backoff.reset()

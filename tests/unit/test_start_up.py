@@ -10,7 +10,8 @@ import pytest
 from anyike import cli
 
 IMPORTS = (
-    "import anyike.client, anyike.lock, anyike.login.secret_lines, anyike.login_assembly, anyike.logs, anyike.prompt, anyike.terminal"
+    "import anyike.client, anyike.lock, anyike.login.secret_lines, anyike.login_assembly, anyike.logs, anyike.prompt"
+    ", anyike.terminal"
 )
 
 

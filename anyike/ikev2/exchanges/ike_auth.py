@@ -13,10 +13,11 @@ from anyike.eap.method import Failed as LoginOver
 from anyike.eap.peer import EapPeer
 from anyike.eap.question import Answer
 from anyike.errors import AnyikeError, GatewayNotTrusted, GatewayRefused, ProtocolError
-from anyike.ikev2 import configuration, keymat
+from anyike.ikev2 import configuration, keymat, mobility, responder
 from anyike.ikev2.child_sa import ChildSa, TrafficSelector
 from anyike.ikev2.constants import AuthMethod, CertificateEncoding, ConfigurationType, NotifyType, name_of
 from anyike.ikev2.events import Event, GatewayProof, LoginAccepted, LoginQuestion, Notice
+from anyike.ikev2.exchanges import redirect
 from anyike.ikev2.exchanges.ike_sa_init import IkeSaInitResult
 from anyike.ikev2.exchanges.outcome import Again, Done, Failed, Goodbye, Outcome, Wait
 from anyike.ikev2.exchanges.refusals import is_error, refusal
@@ -78,10 +79,13 @@ class IkeAuth:
         self._child_spi = 0
         self._idr_body = b""
         self._first_eap = b""
+        self._redirection: AnyikeError | None = None
         self._login_key: bytes | None = None
         self.child: ChildSa | None = None
         self.configuration = configuration.GatewayConfiguration()
         self.auth_lifetime: int | None = None
+        self.mobike = False
+        self.other_addresses: tuple[str, ...] = ()
 
     def build(self, child_spi: int) -> tuple[Payload, ...]:
         """The first request: no AUTH payload, which asks for EAP."""
@@ -100,6 +104,8 @@ class IkeAuth:
             TsInitiator(selectors),
             TsResponder(selectors),
         ]
+        if settings.mobike:
+            payloads.append(Notify(NotifyType.MOBIKE_SUPPORTED))  # beside SA, whatever rounds follow (RFC 4555 3.3)
         if settings.random_vendor_id:
             payloads.append(VendorId(self._random(20)))
         return tuple(payloads)
@@ -118,6 +124,8 @@ class IkeAuth:
         """The gateway is trusted (None) or not: only now may anything of the user's leave."""
         if error is not None:
             return Failed(error, Goodbye.NOTIFY)
+        if self._redirection is not None:
+            return Failed(self._redirection, Goodbye.DELETE)
         self._phase = _Phase.LOGIN
         return self._receive_eap(self._first_eap)
 
@@ -134,7 +142,8 @@ class IkeAuth:
                 GatewayNotTrusted("the gateway did not prove who it is (no IDr or AUTH payload), so no login was sent"),
                 Goodbye.NOTIFY,
             )
-        if eap is None:
+        self._redirection = redirect.judge(payloads, self._settings)
+        if eap is None and self._redirection is None:
             return self._refused(payloads) or Failed(
                 GatewayRefused(
                     "the gateway does not start EAP: it expects another kind of login for this identity (ike.local_id)"
@@ -146,7 +155,7 @@ class IkeAuth:
         if len(chain) < len([c for c in payloads if isinstance(c, Certificate)]):
             log.info("certificate payloads of other encodings than X.509 are ignored: %s", ", ".join(sorted(encodings)))
         self._idr_body = identity.encode()
-        self._first_eap = eap.packet
+        self._first_eap = b"" if eap is None else eap.packet
         self._phase = _Phase.VERDICT
         self._emit(
             GatewayProof(
@@ -164,6 +173,9 @@ class IkeAuth:
         eap = _one(payloads, Eap)
         if eap is not None:
             return self._receive_eap(eap.packet)
+        redirection = redirect.judge(payloads, self._settings)
+        if redirection is not None:
+            return Failed(redirection, Goodbye.DELETE)
         return self._refused(payloads) or Failed(
             ProtocolError("the gateway's IKE_AUTH response has no EAP payload in the middle of the login"),
             Goodbye.NOTIFY,
@@ -208,6 +220,9 @@ class IkeAuth:
                 ),
                 Goodbye.NOTIFY,
             )
+        redirection = redirect.judge(payloads, self._settings)
+        if redirection is not None:
+            return Failed(redirection, Goodbye.DELETE)
         try:
             return self._make_child(payloads)
         except (UnacceptableChoice, DecodeError) as error:
@@ -234,9 +249,9 @@ class IkeAuth:
                 ),
                 Goodbye.DELETE,
             )
-        lifetime = next((p for p in payloads if isinstance(p, Notify) and p.type == NotifyType.AUTH_LIFETIME), None)
-        if lifetime is not None and len(lifetime.data) == 4:
-            self.auth_lifetime = int.from_bytes(lifetime.data, "big")
+        self.auth_lifetime = responder.auth_lifetime(payloads)
+        self.mobike = self._settings.mobike and mobility.is_supported(payloads)
+        self.other_addresses = mobility.read_addresses(payloads) or ()
         outbound, inbound = keymat.derive_child_keys(self._init.keys, chosen.suite, self._init.ni, self._init.nr)
         self.child = ChildSa(
             inbound_spi=self._child_spi,
@@ -247,6 +262,7 @@ class IkeAuth:
             local_selectors=local,
             remote_selectors=remote,
             udp_encapsulation=self._udp_encapsulation,
+            esn=chosen.esn,
         )
         return Done()
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 from anyike.crypto.dh import InvalidKeyExchange, generate
 from anyike.crypto.prf import PRFS
-from anyike.errors import GatewayRefused, ProtocolError
+from anyike.errors import GatewayRefused, ProtocolError, Redirected
 from anyike.ikev2 import natt
 from anyike.ikev2.constants import VENDOR_FRAGMENTATION, NotifyType
-from anyike.ikev2.exchanges.outcome import Done, Noted, Outcome, Restart, Stale
+from anyike.ikev2.exchanges import redirect
+from anyike.ikev2.exchanges.outcome import Done, Failed, Goodbye, Noted, Outcome, Restart, Stale
 from anyike.ikev2.exchanges.refusals import is_error, refusal
 from anyike.ikev2.keymat import IkeKeys, derive_ike_keys
 from anyike.ikev2.message import Message
 from anyike.ikev2.payloads import KeyExchange, Nonce, Notify, Payload, SecurityAssociation, VendorId
 from anyike.ikev2.proposals import ChosenIke, UnacceptableChoice, choose_ike, group_name, offer_ike
 from anyike.ikev2.settings import IkeSettings
+from anyike.wire import DecodeError
 
 NONCE_LENGTH = 32
 """At least half the key size of every PRF offered (RFC 7296 2.10)."""
@@ -45,8 +47,7 @@ class IkeSaInitResult:
     vendor_ids: tuple[bytes, ...]
     ietf_fragmentation: bool
     cisco_fragmentation: bool
-    nat_in_front_of_us: bool
-    nat_in_front_of_gateway: bool
+    nat: natt.NatDetection
 
 
 class IkeSaInit:
@@ -88,6 +89,10 @@ class IkeSaInit:
             Notify(NotifyType.NAT_DETECTION_DESTINATION_IP, natt.detection_hash(self._spi_i, bytes(8), self._remote)),
             Notify(NotifyType.FRAGMENTATION_SUPPORTED),
         ]
+        if self._settings.redirect:
+            payloads.append(Notify(NotifyType.REDIRECT_SUPPORTED))
+        if self._settings.redirected_from is not None:
+            payloads.append(Notify(NotifyType.REDIRECTED_FROM, redirect.write_gateway(self._settings.redirected_from)))
         if self._settings.signature_hash_algorithms:
             payloads.append(Notify(NotifyType.SIGNATURE_HASH_ALGORITHMS, SIGNATURE_HASHES))
         payloads += [VendorId(vendor_id) for vendor_id in self._settings.vendor_ids]
@@ -115,11 +120,20 @@ class IkeSaInit:
         invalid_ke = message.notify(NotifyType.INVALID_KE_PAYLOAD)
         if invalid_ke is not None:
             return self._use_group(invalid_ke.data)
-        if message.notify(NotifyType.REDIRECT) is not None:
-            return Noted(
-                GatewayRefused("the gateway redirects to another one (REDIRECT), which anyike does not follow yet")
-            )
-        return None
+        redirection = redirect.redirect_of(message.payloads)
+        return None if redirection is None else self._follow_redirect(redirection)
+
+    def _follow_redirect(self, notify: Notify) -> Outcome:
+        """Only who saw our request knows its nonce (RFC 5685 3); the certificate of wherever we get to decides the rest."""
+        try:
+            host, nonce = redirect.read_gateway(notify.data)
+        except DecodeError as error:
+            return Noted(ProtocolError(f"the gateway redirects to another one that cannot be used: {error}"))
+        if nonce != self._ni:
+            return Stale("a REDIRECT without the nonce of our request")
+        if not self._settings.redirect:
+            return Noted(redirect.not_followed(host))
+        return Failed(Redirected(host), Goodbye.NONE)
 
     def _use_cookie(self, cookie: bytes) -> Outcome:
         if not 1 <= len(cookie) <= 64 or cookie == self._cookie:
@@ -166,10 +180,8 @@ class IkeSaInit:
         except InvalidKeyExchange as error:
             return Noted(ProtocolError(f"the gateway's public value is not valid: {error}"))
         spi_r = message.header.spi_r
-        sources = [n.data for n in message.all(Notify) if n.type == NotifyType.NAT_DETECTION_SOURCE_IP]
-        destination = message.notify(NotifyType.NAT_DETECTION_DESTINATION_IP)
-        nat_detection = bool(sources) and destination is not None
-        if self._settings.force_encapsulation and not nat_detection and not self._settings.start_on_nat_port:
+        nat = natt.detect(message.all(Notify), self._spi_i, spi_r, self._local, self._remote)
+        if self._settings.force_encapsulation and not nat.supported and not self._settings.start_on_nat_port:
             return Noted(
                 GatewayRefused(
                     "the gateway does not support NAT traversal, without which userspace ESP gets no packets: if it listens on "
@@ -188,10 +200,7 @@ class IkeSaInit:
             vendor_ids=vendor_ids,
             ietf_fragmentation=message.notify(NotifyType.FRAGMENTATION_SUPPORTED) is not None,
             cisco_fragmentation=VENDOR_FRAGMENTATION in vendor_ids,
-            nat_in_front_of_us=destination is not None
-            and destination.data != natt.detection_hash(self._spi_i, spi_r, self._local),
-            nat_in_front_of_gateway=bool(sources)
-            and natt.detection_hash(self._spi_i, spi_r, self._remote) not in sources,
+            nat=nat,
         )
         return Done()
 

@@ -73,6 +73,7 @@ class ChildRekeying:
         self._settings = settings
         self._random = random
         self._nonce = random(NONCE_LENGTH)
+        self._told = False
         groups = [group for spec in settings.esp_proposals for group in spec.groups]
         self._exchange: Exchange | None = generate(groups[0], random) if groups else None
 
@@ -91,8 +92,9 @@ class ChildRekeying:
     def take_group(self, notify: Notify) -> bool:
         """INVALID_KE_PAYLOAD: whether `build` now has the group that the gateway wants; once only."""
         group = _wanted_group(notify, self._exchange, [g for spec in self._settings.esp_proposals for g in spec.groups])
-        if group is None:
+        if group is None or self._told:
             return False
+        self._told = True
         self._exchange = generate(group, self._random)
         return True
 
@@ -120,6 +122,7 @@ class ChildRekeying:
             outbound_keys=outbound,
             local_selectors=_within(local.selectors, self.old.local_selectors),
             remote_selectors=_within(remote.selectors, self.old.remote_selectors),
+            esn=chosen.esn,
         )
 
 
@@ -167,6 +170,7 @@ def answer_child_rekeying(
         outbound_keys=outbound,
         local_selectors=selectors[1],
         remote_selectors=selectors[0],
+        esn=chosen.esn,
     )
     response: list[Payload] = [SecurityAssociation((replace(proposal, spi=spi.to_bytes(4, "big")),)), Nonce(ours)]
     if exchange is not None:
@@ -185,6 +189,7 @@ class IkeRekeying:
         self._random = random
         self._spi = make_spi(random)
         self._nonce = random(NONCE_LENGTH)
+        self._told = False
         self._exchange = generate(settings.ike_proposals[0].groups[0], random)
 
     def build(self) -> tuple[Payload, ...]:
@@ -199,8 +204,9 @@ class IkeRekeying:
         """INVALID_KE_PAYLOAD: whether `build` now has the group that the gateway wants; once only."""
         offered = [group for spec in self._settings.ike_proposals for group in spec.groups]
         group = _wanted_group(notify, self._exchange, offered)
-        if group is None:
+        if group is None or self._told:
             return False
+        self._told = True
         self._exchange = generate(group, self._random)
         return True
 
@@ -248,11 +254,11 @@ def answer_ike_rekeying(
     return AnsweredIke(response, NewIkeSa(spi_i, spi_r, keys, initiator=False), (nonce, ours))
 
 
-def rekeyed_spi(payloads: tuple[Payload, ...]) -> int | None:
-    """The SPI of N(REKEY_SA): the gateway's inbound one, our outbound; None where a CHILD_SA is to be added."""
+def rekeyed_spi(payloads: tuple[Payload, ...]) -> bytes | None:
+    """The SPI of N(REKEY_SA), of any length: the gateway's inbound one, our outbound; None where a CHILD_SA is to be added."""
     for payload in payloads:
         if isinstance(payload, Notify) and payload.type == NotifyType.REKEY_SA:
-            return int.from_bytes(payload.spi, "big")
+            return payload.spi
     return None
 
 
@@ -295,7 +301,7 @@ def _answer_key_exchange(
     try:
         return exchange, exchange.shared_secret(theirs.data)
     except InvalidKeyExchange as error:
-        raise Refused(Notify(NotifyType.INVALID_SYNTAX), str(error)) from None
+        raise DecodeError(str(error)) from None
 
 
 def _ike_spi(sa: SecurityAssociation) -> bytes:

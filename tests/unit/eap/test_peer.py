@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from anyike.eap.form import Answers
 from anyike.eap.method import Ask, EapContext, Failed, Send, Succeeded
 from anyike.eap.packet import Code, EapPacket
-from anyike.eap.peer import MAX_REQUESTS, EapPeer
+from anyike.eap.peer import MAX_REPETITIONS, MAX_REQUESTS, EapPeer
 from anyike.eap.question import CertificateProof, ProofRequest
 from anyike.errors import ExitCode, GatewayRefused, LoginFailed, ProtocolError
 
@@ -171,6 +171,22 @@ def test_a_repeated_request_gets_the_same_response_and_is_not_processed_again():
     first = peer.receive(request(1, EXPANDED, b"abc"), CONTEXT)
     assert peer.receive(request(1, EXPANDED, b"abc"), CONTEXT) is first
     assert len(method.seen) == 1
+
+
+def test_repetitions_are_few_in_one_login():
+    """Each of them sends a password again."""
+    method = RecordingMethod()
+    peer = EapPeer(method)
+    for number in range(MAX_REPETITIONS):
+        first = peer.receive(request(number, EXPANDED, b"abc"), CONTEXT)
+        assert peer.receive(request(number, EXPANDED, b"abc"), CONTEXT) is first
+    peer.receive(request(77, EXPANDED, b"abc"), CONTEXT)
+    for _ in range(2):
+        step = peer.receive(request(77, EXPANDED, b"abc"), CONTEXT)
+        assert isinstance(step, Failed)
+        assert isinstance(step.error, ProtocolError)
+        assert "repeat the one before them" in str(step.error)
+    assert len(method.seen) == MAX_REPETITIONS + 1
 
 
 @pytest.mark.parametrize("identifier", [1, 200])

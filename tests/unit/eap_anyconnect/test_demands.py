@@ -122,6 +122,13 @@ class TestCertificate:
 
 
 class TestSecondCertificate:
+    @pytest.fixture
+    def dialogue(self, dialogue):
+        """A login that has proved the machine's certificate."""
+        dialogue.says(CERTIFICATE)
+        dialogue.given(PROOF)
+        return dialogue
+
     def test_the_gateways_document_is_to_be_signed_with_the_best_hash_it_takes(self, dialogue):
         step = dialogue.says(MULTIPLE)
         document = (
@@ -149,6 +156,36 @@ class TestSecondCertificate:
     def test_there_is_none(self, dialogue):
         dialogue.says(MULTIPLE)
         assert "second client certificate, the user's: none is" in error_of(dialogue.given(NONE), LoginFailed)
+
+    @pytest.mark.parametrize("first", [None, NONE])
+    def test_the_first_one_is_never_claimed_without_having_been_sent(self, first):
+        dialogue = Dialogue()
+        dialogue.hello()
+        if first is not None:
+            dialogue.says(CERTIFICATE)
+            dialogue.given(first)
+        assert "without having had the first one" in error_of(dialogue.says(MULTIPLE), LoginFailed)
+
+    def test_nothing_is_signed_twice(self, dialogue):
+        dialogue.says(MULTIPLE)
+        dialogue.given(PROOF)
+        again = MULTIPLE.replace(b"F00", b"F01")
+        assert "nothing is signed twice for one login" in error_of(dialogue.says(again), LoginFailed)
+
+    @pytest.mark.parametrize(
+        ("besides", "words"),
+        [
+            (login(), "and a form in one answer"),
+            (SCAN, "and a host scan in one answer"),
+            (login(SSO_FIELD, inside=SSO, after=SCAN), "and a form and a host scan and a single sign-on in one answer"),
+        ],
+    )
+    def test_nothing_that_is_demanded_with_it_is_dropped(self, dialogue, besides, words):
+        assert words in error_of(dialogue.says(MULTIPLE + besides), LoginFailed)
+
+    def test_a_banner_with_it_is_accepted_first(self, dialogue):
+        assert asked(dialogue.says(MULTIPLE + b"<auth><banner>Be good</banner></auth>")) == ["accept"]
+        assert dialogue.answers(accept="accept").question.use is CertificateUse.USER
 
 
 class TestHostScan:

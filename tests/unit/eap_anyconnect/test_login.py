@@ -118,6 +118,30 @@ def test_a_group_that_is_not_offered_fails_and_the_offered_ones_are_named():
     assert "'Nope' (--authgroup). It offers: Staff, Lab." in text
 
 
+def test_a_message_names_a_few_of_many_choices_by_short_labels():
+    """Where a group is not offered, and where an answer is no choice."""
+    options = b"".join(b"<option value='%d'>%b</option>" % (number, b"x" * 1000) for number in range(50))
+    fields = b'<select name="%b" label="' + b"l" * 5000 + b'">' + options + b"</select>"
+    dialogue = Dialogue(replace(SETTINGS, group="Nope"))
+    dialogue.hello()
+    texts = [error_of(dialogue.says(login(fields % b"group_list")), LoginFailed)]
+    dialogue = Dialogue()
+    dialogue.hello()
+    dialogue.says(login(fields % b"realm"))
+    texts.append(error_of(dialogue.answers(realm="Nope"), LoginFailed))
+    dialogue.says(login(fields % b"realm"))
+    texts.append(error_of(dialogue.answers(), LoginFailed))
+    assert [len(text) < 3000 for text in texts] == [True] * 3
+    assert [text.endswith("xxx... and 40 more.") for text in texts] == [True, True, False]
+
+
+def test_an_unknown_type_or_hash_is_quoted_in_short(dialogue):
+    kinds = login(b'<input type="%b" name="eye" label="%b"/>' % (b"t" * 5000, b"l" * 5000))
+    hashes = b"<hash-algorithm>" + b"h" * 5000 + b"</hash-algorithm>"
+    for body in (kinds, b"<multiple-client-cert-request>" + hashes + b"</multiple-client-cert-request>"):
+        assert len(error_of(dialogue.says(body), LoginFailed)) < 600
+
+
 def test_the_only_group_is_no_question(dialogue):
     fields = LOGIN_FIELDS + b'<select name="group_list"><option>One</option></select>'
     assert asked(dialogue.says(login(fields))) == ["username", "password"]

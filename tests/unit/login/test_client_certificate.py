@@ -17,8 +17,10 @@ from anyike.errors import ConfigurationError, LoginFailed
 from anyike.invoking_user import InvokingUser
 from anyike.login import client_certificate
 from anyike.login.client_certificate import CertificateSettings, expiry_warning, open_identity, prove
+from anyike.login.key_secrets import KeySecrets
 from tests.unit.crypto.certificates import NOW, Issued, make_root
 from tests.unit.login.asking import Asked
+from tests.unit.login.counting import Source
 from tests.unit.login.soft_token import invoking
 from tests.unit.openssl import ecdsa_der, openssl, verifies
 
@@ -85,6 +87,7 @@ async def test_pkcs12(settings, tmp_path, options):
     write(settings.file, openssl(*export))
     asked = Asked("wrong", "right")
     identity = await open_identity(settings, asked)
+    assert asked.opens == [settings.file] * 2
     assert identity.chain == (LEAF.der, SUB.der, ROOT.der)
     prompt = f"Pass phrase for {settings.file}: "
     assert asked.prompts == [prompt, "That is not it. " + prompt]
@@ -104,7 +107,32 @@ async def test_nobody_to_ask(settings):
         raise LoginFailed("there is nobody to ask")
 
     with pytest.raises(LoginFailed, match="nobody to ask"):
-        await open_identity(settings, nobody)
+        await open_identity(settings, KeySecrets([], nobody, attended=False))
+
+
+async def test_two_encrypted_files_have_a_source_in_common(settings, tmp_path):
+    """A PKCS#12 with the certificate and another file with the key, and nobody there."""
+    (tmp_path / "own").write_bytes(key_pem())
+    (tmp_path / "leaf").write_bytes(pem(LEAF.der))
+    export = ["pkcs12", "-export", "-inkey", tmp_path / "own", "-in", tmp_path / "leaf", "-passout", "pass:right"]
+    write(settings.file, openssl(*export))
+    key = write(tmp_path / "key", key_pem(pass_phrase=b"right"))
+    source = Source("certificate.pass_phrase_command", "right")
+    identity = await open_identity(replace(settings, key=key), KeySecrets([source], Asked(), attended=False))
+    assert identity.chain == (LEAF.der,)
+    assert source.reads == 2
+
+
+async def test_the_pin_of_a_token_is_not_tried_on_a_file(settings, tmp_path):
+    """The certificate's file is encrypted and the key on a token: what is set is the token's."""
+    (tmp_path / "own").write_bytes(key_pem())
+    (tmp_path / "leaf").write_bytes(pem(LEAF.der))
+    export = ["pkcs12", "-export", "-inkey", tmp_path / "own", "-in", tmp_path / "leaf", "-passout", "pass:right"]
+    write(settings.file, openssl(*export))
+    asked = Asked("wrong", "wrong", "wrong")
+    with pytest.raises(LoginFailed, match="3 tries"):
+        await open_identity(replace(settings, key="pkcs11:object=a"), asked)
+    assert asked.opens == [None] * 3
 
 
 @pytest.mark.parametrize("pass_phrase", [None, b"right"])

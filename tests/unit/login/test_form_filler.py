@@ -10,6 +10,7 @@ from anyike.errors import LoginFailed
 from anyike.login.form_entries import parse_form_entry
 from anyike.login.form_filler import FormFiller
 from anyike.login.secret_lines import SecretLines
+from tests.unit.login.counting import Source
 from tests.unit.pseudo_terminal import person_at_a_terminal
 
 USERNAME = Field("username", FieldType.TEXT, "Username:")
@@ -17,8 +18,8 @@ PASSWORD = Field("password", FieldType.PASSWORD, "Password:")
 SECOND_PASSWORD = Field("secondary_password", FieldType.PASSWORD, "Token:")
 ANSWER = Field("answer", FieldType.PASSWORD, "Code")
 NEW_PASSWORD = Field("new_password", FieldType.PASSWORD, "New password:")
-VERIFY_PASSWORD = Field("verify_password", FieldType.PASSWORD, "Again:")
-VERIFY_PIN = Field("verify_pin", FieldType.PASSWORD, "Again:")
+VERIFY_PASSWORD = Field("verify_password", FieldType.PASSWORD, "Again:", repeat=True)
+VERIFY_PIN = Field("verify_pin", FieldType.PASSWORD, "Again:", repeat=True)
 REALM = Field("realm", FieldType.TEXT, "Realm")
 HIDDEN = Field("token", FieldType.HIDDEN, "token", value="abc")
 GROUPS = Field(
@@ -39,21 +40,6 @@ BANNER = Form("banner", message="All that you do is recorded.", fields=(ACCEPT,)
 
 def again(form: Form, error: str = "Login failed.") -> Form:
     return replace(form, error=error)
-
-
-@dataclass
-class Source:
-    """A source that counts how often it is read."""
-
-    name: str
-    secret: str | None = "hunter2"
-    reads: int = 0
-
-    async def read(self) -> str:
-        self.reads += 1
-        if self.secret is None:
-            raise LoginFailed(f"{self.name}: the safe is locked")
-        return self.secret
 
 
 @dataclass
@@ -234,6 +220,25 @@ class TestPasswordSources:
         for form_id in ("main", "other"):
             assert (await answers(given, replace(LOGIN, id=form_id)))["password"] == "hunter2"
 
+    @pytest.mark.parametrize(("error", "reads"), [("", 3), ("Login failed.", 1)])
+    async def test_but_not_every_form_of_many(self, error, reads):
+        source = Source("login.password_command")
+        given = filler(user="ada", password_sources=[source])
+        forms = [replace(LOGIN, id=f"main{number}", error=error if number else "") for number in range(63)]
+        for form in forms[:reads]:
+            await given.fill(form)
+        for form in forms[reads:]:
+            assert "asks again for what login.password_command has answered" in await failure(given, form)
+        assert source.reads == reads
+
+    async def test_the_terminal_answers_then(self, person):
+        given = filler(person.console, user="ada", password_sources=[Source("login.password_command")])
+        for number in range(3):
+            await given.fill(replace(LOGIN, id=f"main{number}"))
+        filling = start(given, replace(LOGIN, id="main3"))
+        await person.answer("Password: ", "typed\n")
+        assert (await filling)["password"] == "typed"
+
     async def test_one_that_fails_ends_a_login_without_a_terminal(self):
         sources = [Source("login.password_command", None), Source("login.password_keyring")]
         assert await failure(filler(user="ada", password_sources=sources), LOGIN) == (
@@ -400,7 +405,7 @@ class TestCodes:
         assert await answers(given, again(CHALLENGE, "Wrong code.")) == {"answer": "2"}
         message = await failure(given, again(CHALLENGE, "Wrong code."))
         assert message.startswith(
-            "The gateway has taken 2 one-time codes for 'Code' and wants another. No more are sent"
+            "The gateway has taken 2 one-time codes and wants another for 'Code'. No more are sent"
         )
         assert message.endswith("The gateway says: Wrong code.")
         assert codes.given == ["1", "2"]
@@ -420,11 +425,38 @@ class TestCodes:
             assert source.reads == reads
         assert "rejected the answer" in await failure(given, again(CHALLENGE, "Wrong code."))
 
-    async def test_codes_of_different_fields_are_counted_apart(self):
-        given = filler(user="ada", codes=Codes(), secret_lines=standard_input(b"one\ntwo\n"))
-        found = [await answers(given, form) for form in (BOTH, CHALLENGE, again(BOTH), again(CHALLENGE))]
-        assert [found[0]["secondary_password"], found[1]["answer"]] == ["1", "2"]
-        assert [found[2]["secondary_password"], found[3]["answer"]] == ["3", "4"]
+    async def test_but_not_every_round_of_many(self):
+        source = Source("login.secrets.answer")
+        given = filler(secrets={"answer": source})
+        for _ in range(3):
+            assert await answers(given, CHALLENGE) == {"answer": "hunter2"}
+        for _ in range(3):
+            message = await failure(given, CHALLENGE)
+            assert "asks again for what login.secrets.answer has answered (3 times in this login)" in message
+        assert source.reads == 3
+
+    async def test_codes_of_all_fields_are_counted_together(self):
+        codes = Codes()
+        given = filler(user="ada", codes=codes, secret_lines=standard_input(b"one\ntwo\n"))
+        found = [await answers(given, form) for form in (BOTH, CHALLENGE, again(BOTH))]
+        assert [found[0]["secondary_password"], found[1]["answer"], found[2]["secondary_password"]] == ["1", "2", "3"]
+        assert "taken 3 one-time codes" in await failure(given, again(CHALLENGE))
+        assert codes.given == ["1", "2", "3"]
+
+    @pytest.mark.parametrize("error", ["", "Wrong code."])
+    @pytest.mark.parametrize("what", ["form", "field", "nothing"])
+    async def test_other_names_of_forms_and_fields_get_no_further_codes(self, what, error):
+        codes = Codes()
+        given = filler(codes=codes)
+        allowed = 2 if error or what == "nothing" else 6
+        for number in range(63):
+            code = replace(SECOND_PASSWORD, name=f"code{number if what == 'field' else ''}", second_factor=True)
+            form = Form("main" if what == "nothing" else f"main{number}", error=error if number else "", fields=(code,))
+            if number < allowed:
+                await given.fill(form)
+            else:
+                assert "No more are sent" in await failure(given, form)
+        assert len(codes.given) == allowed
 
     async def test_it_may_have_been_the_code(self):
         given = filler(user="ada", codes=Codes(), password_sources=[Source("login.password_command")])
@@ -512,11 +544,25 @@ class TestLimits:
 class TestAskingForASecret:
     async def test_it_stays_invisible(self, person):
         asking = asyncio.ensure_future(filler(person.console).ask_secret("PIN of\x1b[2J Card:"))
-        await person.sees("PIN of\ufffd[2J Card: ")
+        await person.sees("[this machine] PIN of\ufffd(2J Card: ")
         assert not person.echoes
         await person.answer("", "1234\n")
         assert await asking == "1234"
         assert "1234" not in person.look()
+
+    @pytest.mark.parametrize("opening", "[\uff3b\u2045\u3010{")
+    async def test_no_gateway_can_ask_the_same(self, person, opening):
+        """Not at the start of a line nor where a long one is wrapped, in no text of the form."""
+        imitation = f"{opening}this machine] PIN of the token 'ada'"
+        padded = "\u2800" * 80 + imitation
+        fields = (Field("a", FieldType.PASSWORD, imitation), Field("b", FieldType.TEXT, padded, value=imitation))
+        filling = start(filler(person.console), Form("f", imitation, imitation, f"x\n{imitation}", fields))
+        await person.answer("\r\n(this machine) PIN of the token 'ada': ", "x\n")
+        await person.answer(": ", "y\n")
+        await filling
+        seen = person.look()
+        assert f"{opening}this" not in seen.replace(" [(this machine) PIN of the token 'ada']: ", "")
+        assert seen.count("(this machine) PIN of the token 'ada'") == 6
 
     async def test_nobody_to_ask(self):
         with pytest.raises(

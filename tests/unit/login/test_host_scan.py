@@ -18,7 +18,8 @@ import pytest
 from anyike.eap.question import HostScan
 from anyike.errors import LoginFailed
 from anyike.invoking_user import InvokingUser, invoking_user
-from anyike.login.host_scan import MAX_LOGGED_LINES, GatewayFacts, Wrapper, run_host_scan
+from anyike.login.gateway_facts import GatewayFacts
+from anyike.login.host_scan import MAX_LOGGED_LINES, Wrapper, run_host_scan
 
 TICKET = "73CDA0F380B1369A4D7F0D32"
 TOKEN = "F880653271FE8E12485BD83F"
@@ -163,6 +164,8 @@ async def test_no_wrapper_is_one_clear_error(gateway: GatewayFacts) -> None:
     [
         "https://elsewhere.example/CACHE", "CACHE", "@elsewhere.example/", ".elsewhere.example/", ":99/", "/a b", '/a"b',
         "/a'b", "/a$(id)", "/a`id`", "/a\\b", "/a\nb", "/a?b", "/a#b", "/a&b", "/a|b",
+        "/-a", "/a/-b", "//elsewhere.example/", "/a//b", "/a/../b", "/.a", "/a*", "/a!b", "/a(b)", "/a;b", "/a%2fb", "/a=b", "/a~b",
+        "/a,b", "/a@b:c", "/a" * 17, "/" + "a" * 257,
     ],
 )  # fmt: skip
 async def test_a_base_that_leads_elsewhere_or_out_of_a_script_is_refused(
@@ -174,8 +177,12 @@ async def test_a_base_that_leads_elsewhere_or_out_of_a_script_is_refused(
 
 
 @pytest.mark.parametrize(
-    "word", ["", 'a"b', "a b", "a\nb", "a'b", "$(id)", "`id`", "a&b", "a;b", "a|b", "a\0b", "x" * 1025]
-)
+    "word",
+    [
+        "", 'a"b', "a b", "a\nb", "a'b", "$(id)", "`id`", "a&b", "a;b", "a|b", "a\0b", "x" * 1025, "-a", "--a", "a%b", "~a", "a~",
+        "a@b", "a:b",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("name", ["ticket", "token"])
 async def test_a_ticket_or_token_that_is_no_plain_word_is_refused_and_not_repeated(
     tmp_path: Path, gateway: GatewayFacts, name: str, word: str
@@ -186,19 +193,33 @@ async def test_a_ticket_or_token_that_is_no_plain_word_is_refused_and_not_repeat
     assert word == "" or word not in str(caught.value)
 
 
-@pytest.mark.parametrize("group", ['St"aff', "St\naff", "$(id)", "`id`", "St\x1b[2Jaff"])
+@pytest.mark.parametrize(
+    "group",
+    [
+        'St"aff', "St\naff", "$(id)", "`id`", "St\x1b[2Jaff", "-Staff", " Staff", "a;b", "a|b", "a&b", "a>b", "a*", "a!b", "a(b)",
+        "a'b", "a\\b", "a/b", "a=b", "~a", "#a", "a\u2028b", "a\u202eb", "a" * 1000,
+    ],
+)  # fmt: skip
 async def test_a_group_that_breaks_out_of_its_quotes_is_refused(
     tmp_path: Path, gateway: GatewayFacts, group: str
 ) -> None:
-    with pytest.raises(LoginFailed, match="The group") as caught:
+    with pytest.raises(LoginFailed, match="cannot be given to a host scan wrapper") as caught:
         await run_host_scan(replace(QUESTION, group=group), wrapper(tmp_path, RECORD), gateway)
+    assert len(str(caught.value)) < 1000
     assert "\x1b" not in str(caught.value)
     assert not (tmp_path / "seen.json").exists()
 
 
-async def test_a_group_of_ordinary_words(tmp_path: Path, gateway: GatewayFacts) -> None:
-    await run_host_scan(replace(QUESTION, group="Außendienst Köln"), wrapper(tmp_path, RECORD), gateway)
-    assert '"Außendienst Köln"' in seen(tmp_path)["argv"]  # type: ignore[operator]
+@pytest.mark.parametrize("group", ["Außendienst Köln", "", "Staff-2_A.b", "ada@example.com", "日本"])
+async def test_a_group_of_ordinary_words(tmp_path: Path, gateway: GatewayFacts, group: str) -> None:
+    await run_host_scan(replace(QUESTION, group=group), wrapper(tmp_path, RECORD), gateway)
+    assert f'"{group}"' in seen(tmp_path)["argv"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("base", ["", "/", "/CACHE", "/CACHE/", "/+CSCOE+/sdesktop", "/a.b_c/x-y"])
+async def test_ordinary_paths(tmp_path: Path, gateway: GatewayFacts, base: str) -> None:
+    await run_host_scan(replace(QUESTION, base_uri=base), wrapper(tmp_path, RECORD), gateway)
+    assert f'"https://vpn.example.com{base}"' in seen(tmp_path)["argv"]  # type: ignore[operator]
 
 
 async def test_the_output_is_in_the_log_harmless_and_without_the_secrets(

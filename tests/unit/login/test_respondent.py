@@ -22,9 +22,12 @@ from anyike.errors import LoginFailed
 from anyike.invoking_user import invoking_user
 from anyike.login.client_certificate import CertificateSettings
 from anyike.login.form_filler import FormFiller
+from anyike.login.gateway_facts import GatewayFacts
 from anyike.login.host_scan import Wrapper
+from anyike.login.key_secrets import KeySecrets
 from anyike.login.respondent import Respondent
 from tests.fakes.pki import gateway_credential
+from tests.unit.login.counting import Source
 from tests.unit.openssl import openssl
 
 PROOF = ProofRequest(b"octets", ("sha256",))
@@ -32,27 +35,17 @@ SCAN = HostScan("T1", "K2", "/CACHE", "/wait", None, "Staff")
 PASS_PHRASE = "k3y phrase"
 
 
-class Source:
-    """A secret that is counted."""
-
-    name = "certificate.pass_phrase_command"
-
-    def __init__(self, secret: str = PASS_PHRASE) -> None:
-        self.secret = secret
-        self.asked = 0
-
-    async def read(self) -> str:
-        self.asked += 1
-        return self.secret
+def source(secret: str = PASS_PHRASE) -> Source:
+    return Source("certificate.pass_phrase_command", secret)
 
 
-async def no_browser(_question: SignOn) -> SignOnToken:
+async def no_browser(_question: SignOn, _gateway: GatewayFacts) -> SignOnToken:
     raise LoginFailed("no browser here")
 
 
 def respondent(told: list[str] | None = None, **parts) -> Respondent:
     parts.setdefault("filler", FormFiller(console=None, user="ada"))
-    defaults = {"certificates": {}, "pass_phrases": (), "wrapper": None, "sign_on": no_browser, "expiry_days": 30}
+    defaults = {"certificates": {}, "wrapper": None, "sign_on": no_browser, "expiry_days": 30}
     return Respondent(**(defaults | parts), tell=(told if told is not None else []).append)
 
 
@@ -72,12 +65,20 @@ async def test_forms_are_filled():
     assert (await respondent().answer(form)).values == {"username": "ada"}
 
 
+def with_certificate(certificate: CertificateSettings, *sources: Source, told: list[str] | None = None) -> Respondent:
+    filler = FormFiller(console=None)
+    secrets = KeySecrets(sources, filler.ask_secret, attended=False)
+    return respondent(told, certificates={CertificateUse.CLIENT: (certificate, secrets)})
+
+
 async def test_a_sign_on_is_done():
-    async def browser(question: SignOn) -> SignOnToken:
-        return SignOnToken(question.token_cookie.upper())
+    async def browser(question: SignOn, gateway: GatewayFacts) -> SignOnToken:
+        return SignOnToken(f"{question.token_cookie} of {gateway.host}")
 
     question = SignOn("https://idp/", "https://gw/", "cookie", "", "")
-    assert await respondent(sign_on=browser).answer(question) == SignOnToken("COOKIE")
+    answers = respondent(sign_on=browser)
+    answers.meet("vpn.example.com", b"certificate")
+    assert await answers.answer(question) == SignOnToken("cookie of vpn.example.com")
 
 
 class TestCertificates:
@@ -92,14 +93,13 @@ class TestCertificates:
         assert answer.reason.endswith("is not set")
 
     async def test_the_pass_phrase_comes_from_its_source_once(self, certificate, tmp_path):
-        told: list[str] = []
-        source = Source()
-        answers = respondent(told, certificates={CertificateUse.CLIENT: certificate}, pass_phrases=[source])
+        command = source()
+        answers = with_certificate(certificate, command)
         proof = await answers.answer(PROOF)
         again = await answers.answer(ProofRequest(b"other octets", ("sha384",)))
         assert isinstance(proof, CertificateProof)
         assert isinstance(again, CertificateProof)
-        assert (source.asked, proof.hash_name, again.hash_name) == (1, "sha256", "sha384")
+        assert (command.reads, proof.hash_name, again.hash_name) == (1, "sha256", "sha384")
         (tmp_path / "octets").write_bytes(b"octets")
         (tmp_path / "signature").write_bytes(proof.signature)
         public = tmp_path / "public.pem"
@@ -109,7 +109,7 @@ class TestCertificates:
 
     async def test_a_certificate_that_ends_soon_is_warned_of_once(self, certificate):
         told: list[str] = []
-        answers = respondent(told, certificates={CertificateUse.CLIENT: certificate}, pass_phrases=[Source()])
+        answers = with_certificate(certificate, source(), told=told)
         await answers.answer(PROOF)
         await answers.answer(PROOF)
         end = (datetime.now(UTC) + timedelta(days=12)).date().isoformat()
@@ -118,11 +118,11 @@ class TestCertificates:
         assert end in told[0]
 
     async def test_a_wrong_one_from_a_source_is_not_tried_again(self, certificate):
-        source = Source("wrong")
-        answers = respondent(certificates={CertificateUse.CLIENT: certificate}, pass_phrases=[source])
+        command = source("wrong")
+        answers = with_certificate(certificate, command)
         with pytest.raises(LoginFailed, match="no terminal to ask on"):
             await answers.answer(PROOF)
-        assert source.asked == 1
+        assert command.reads == 1
 
 
 class TestHostScan:

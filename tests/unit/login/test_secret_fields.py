@@ -5,7 +5,8 @@ from anyike.login.secret_fields import Purpose, purposes_of, repeated_fields
 
 
 def form(form_id: str, *names: str) -> Form:
-    return Form(form_id, fields=tuple(Field(name, FieldType.PASSWORD, name) for name in names))
+    fields = (Field(name, FieldType.PASSWORD, name, repeat=name.startswith("verify_")) for name in names)
+    return Form(form_id, fields=tuple(fields))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import traceback
 import pytest
 
 from anyike.errors import LoginFailed
+from anyike.login import secret_lines
 from anyike.login.secret_lines import SecretLines
 from tests.unit.pseudo_terminal import person_at_a_terminal
 
@@ -93,6 +94,26 @@ async def test_typed_at_a_terminal_they_stay_invisible():
             assert await reading == secret
             assert person.echoes
         assert not {"hunter2", "swordfish"} & set(person.look().split())
+
+
+async def test_an_open_end_is_not_waited_for_without_end(pipe, monkeypatch):
+    monkeypatch.setattr(secret_lines, "LINE_SECONDS", 0.05)
+    lines = SecretLines(pipe[0])
+    os.write(pipe[1], b"one\nhalf a line")
+    assert await lines.next_line() == "one"
+    with pytest.raises(LoginFailed, match=r"--passwd-on-stdin: no line came within 0\.05 seconds") as caught:
+        await lines.next_line()
+    assert "half" not in str(caught.value)
+    os.close(pipe[1])
+
+
+async def test_a_person_has_all_the_time(monkeypatch):
+    monkeypatch.setattr(secret_lines, "LINE_SECONDS", 0.0)
+    with person_at_a_terminal() as person:
+        reading = asyncio.ensure_future(SecretLines(person.terminal).next_line())
+        await asyncio.sleep(0.05)
+        await person.answer("", "hunter2\n")
+        assert await asyncio.wait_for(reading, 10) == "hunter2"
 
 
 async def test_waiting_can_be_cancelled(pipe):

@@ -174,6 +174,11 @@ class TestCredential:
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
         return directory
 
+    @pytest.fixture(autouse=True)
+    def nobody_called_sudo(self, monkeypatch):
+        for variable in ("SUDO_UID", "PKEXEC_UID", "DOAS_USER"):
+            monkeypatch.delenv(variable, raising=False)
+
     @staticmethod
     def source(credential: str = "vpn-password") -> CredentialSource:
         return CredentialSource("login.password_credential", credential)
@@ -193,6 +198,22 @@ class TestCredential:
         assert message == (
             "$CREDENTIALS_DIRECTORY is not set: only a systemd service with LoadCredential=vpn-password:... has it"
         )
+
+    async def test_a_directory_that_the_caller_named(self, directory, monkeypatch):
+        """sudo may keep the variable, and root could read anybody's secret there."""
+        (directory / "vpn-password").write_text(SECRET)
+        monkeypatch.setattr(secret_source, "invoking_uid", lambda: os.getuid() + 1)
+        message = await failure(self.source())
+        assert message.startswith("only a service has credentials, and this anyike was called by a user through sudo")
+        assert SECRET not in message
+
+    @pytest.mark.namespace
+    async def test_through_sudo(self, directory, monkeypatch):
+        (directory / "vpn-password").write_text(SECRET)
+        monkeypatch.setenv("SUDO_UID", str(NOBODY))
+        assert "only a service has credentials" in await failure(self.source())
+        monkeypatch.setenv("SUDO_UID", "0")
+        assert await self.source().read() == SECRET
 
     async def test_none_of_this_name(self, directory):
         assert "add LoadCredential=vpn-password:... to its unit" in await failure(self.source())

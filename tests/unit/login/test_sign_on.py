@@ -11,6 +11,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,14 +25,17 @@ from anyike.invoking_user import InvokingUser
 from anyike.login import external_browser
 from anyike.login.chromium import is_final, origin_of, read_token
 from anyike.login.external_browser import PORT, describe, read_request
+from anyike.login.gateway_facts import GatewayFacts
 from anyike.login.sign_on import Browser, SignOnSettings, sign_on
 from anyike.login.user_programs import find_program
+from tests.fakes import pki
 from tests.unit.pseudo_terminal import Person, person_at_a_terminal
 
 TOKEN = "5E6B8D41C0A29F73D1B4A6E8"
 LOGIN = "https://vpn.example.com/+CSCOE+/saml/sp/login?tgname=Staff"
 FINAL = "https://vpn.example.com/+CSCOE+/saml_ac_login.html"
 QUESTION = SignOn(LOGIN, FINAL, "acSamlv2Token", "acSamlv2Error", "")
+GATEWAY = GatewayFacts("vpn.example.com", b"unread")
 NOBODY = pwd.getpwnam("nobody")
 
 
@@ -59,10 +63,15 @@ def the_token_is_in_no_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert "tgname" not in caplog.text
 
 
-async def failed(question: SignOn = QUESTION, settings: SignOnSettings | None = None) -> str:
-    """What the user is told when nobody is there to paste anything."""
-    with pytest.raises(LoginFailed) as caught:
-        await sign_on(question, settings or SignOnSettings(somebody(), Browser.PRINT), None, lambda text: None)
+async def failed(
+    question: SignOn = QUESTION, settings: SignOnSettings | None = None, gateway: GatewayFacts = GATEWAY
+) -> str:
+    """What the user is told when nothing was opened or asked for; the user could be asked."""
+    chosen = settings or SignOnSettings(somebody(), Browser.PRINT)
+    told: list[str] = []
+    with person_at_a_terminal() as person, pytest.raises(LoginFailed) as caught:
+        await asyncio.wait_for(sign_on(question, gateway, chosen, person.console, told.append), 20)
+    assert not any("Please log in" in text for text in told)
     return str(caught.value)
 
 
@@ -72,29 +81,32 @@ async def failed(question: SignOn = QUESTION, settings: SignOnSettings | None = 
 async def test_the_address_is_shown_and_the_token_is_pasted_without_echo(person: Person) -> None:
     told: list[str] = []
     settings = SignOnSettings(somebody(), Browser.PRINT)
-    answer = asyncio.create_task(sign_on(QUESTION, settings, person.console, told.append))
+    answer = asyncio.create_task(sign_on(QUESTION, GATEWAY, settings, person.console, told.append))
     await person.answer("Token: ", f"  {TOKEN} \n")
     assert await answer == SignOnToken(TOKEN)
     assert TOKEN not in person.look()
-    (text,) = told
+    origins, text = told
+    assert (
+        "begins at https://vpn.example.com and ends at https://vpn.example.com, whose cookie acSamlv2Token" in origins
+    )
     assert text.index(LOGIN) < text.index(FINAL) < text.index("acSamlv2Token")
 
 
 async def test_what_is_no_token_may_be_pasted_again_but_not_for_ever(person: Person) -> None:
     told: list[str] = []
     settings = SignOnSettings(somebody(), Browser.PRINT)
-    answer = asyncio.create_task(sign_on(QUESTION, settings, person.console, told.append))
+    answer = asyncio.create_task(sign_on(QUESTION, GATEWAY, settings, person.console, told.append))
     await person.answer("Token: ", "\n")
     await person.answer("Token: ", "two words\n")
     await person.answer("Token: ", "umläut\n")
     with pytest.raises(LoginFailed, match="in 3 tries"):
         await answer
-    assert [text[:19] for text in told[1:]] == ["This is no token: i"] * 3
+    assert [text[:19] for text in told[2:]] == ["This is no token: i"] * 3
 
 
 async def test_the_input_ends(person: Person) -> None:
     answer = asyncio.create_task(
-        sign_on(QUESTION, SignOnSettings(somebody(), Browser.PRINT), person.console, lambda text: None)
+        sign_on(QUESTION, GATEWAY, SignOnSettings(somebody(), Browser.PRINT), person.console, lambda text: None)
     )
     await person.answer("Token: ", "\x04")
     with pytest.raises(LoginFailed, match="input ended"):
@@ -104,12 +116,68 @@ async def test_the_input_ends(person: Person) -> None:
 async def test_nobody_pastes_in_time(person: Person) -> None:
     settings = SignOnSettings(somebody(), Browser.PRINT, timeout=0.05)
     with pytest.raises(LoginFailed, match=r"within 0\.05 s \(sign_on\.timeout\)"):
-        await sign_on(QUESTION, settings, person.console, lambda text: None)
+        await sign_on(QUESTION, GATEWAY, settings, person.console, lambda text: None)
     assert person.echoes
 
 
-async def test_without_a_terminal_there_is_nothing_to_paste_into() -> None:
-    assert "no terminal to ask on, or --non-inter" in await failed()
+@pytest.mark.parametrize("mode", ["", "external"])
+@pytest.mark.parametrize("browser", [Browser.AUTO, Browser.PRINT])
+async def test_without_a_terminal_nothing_is_opened(
+    browser: Browser, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though there is a display, on which somebody else may sit."""
+    monkeypatch.setenv("DISPLAY", ":0")
+    told: list[str] = []
+    settings = SignOnSettings(somebody(), browser, Path("/bin/true"))
+    with pytest.raises(LoginFailed, match="no terminal to ask on, or --non-inter"):
+        async with asyncio.timeout(10):
+            await sign_on(replace(QUESTION, browser_mode=mode), GATEWAY, settings, None, told.append)
+    assert told == []
+
+
+# Where it may end
+
+
+ELSEWHERE = replace(QUESTION, final_url="https://login.microsoftonline.com/kmsi", token_cookie="ESTSAUTHPERSISTENT")
+
+
+@pytest.mark.parametrize("mode", ["", "external"])
+@pytest.mark.parametrize("browser", list(Browser))
+async def test_no_other_sites_cookie_is_brought_to_the_gateway(browser: Browser, mode: str) -> None:
+    settings = SignOnSettings(somebody(), browser, Path("/bin/true"))
+    said = await failed(replace(ELSEWHERE, browser_mode=mode), settings)
+    assert "to end at https://login.microsoftonline.com and to be given the cookie ESTSAUTHPERSISTENT" in said
+    assert "neither vpn.example.com, which was connected to, nor a name in its certificate" in said
+    assert "sign_on.final_hosts" in said
+
+
+async def pasted(question: SignOn, settings: SignOnSettings, gateway: GatewayFacts, person: Person) -> SignOnToken:
+    answer = asyncio.create_task(sign_on(question, gateway, settings, person.console, lambda text: None))
+    await person.answer("Token: ", f"{TOKEN}\n")
+    return await answer
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["VPN.example.com", "vpn.example.com.", "vpn.example.com:8443", "other.example", "192.0.2.1", "[2001:db8::1]"],
+)
+async def test_it_may_end_at_the_gateway_or_where_the_user_allows(host: str, person: Person) -> None:
+    question = replace(QUESTION, final_url=f"https://{host}/final")
+    allowed = ("other.example", "192.0.2.1", "2001:db8:0::1")
+    settings = SignOnSettings(somebody(), Browser.PRINT, final_hosts=allowed)
+    assert await pasted(question, settings, GATEWAY, person) == SignOnToken(TOKEN)
+    for other in ("sub.other.example", "example", "192.0.2.10"):
+        assert "final_hosts" in await failed(replace(QUESTION, final_url=f"https://{other}/final"), settings)
+
+
+async def test_it_may_end_at_a_name_of_the_certificate_unless_nobody_stands_for_that(person: Person) -> None:
+    certificate = pki.gateway_credential(now=datetime.now(UTC)).certificate
+    gateway = GatewayFacts("192.0.2.1", certificate)
+    settings = SignOnSettings(somebody(), Browser.PRINT)
+    assert await pasted(QUESTION, settings, gateway, person) == SignOnToken(TOKEN)
+    assert "final_hosts" in await failed(ELSEWHERE, settings, gateway)
+    said = await failed(QUESTION, replace(settings, trust_names=False), gateway)
+    assert "nor shown to be its own (its certificate is accepted by a pin)" in said
 
 
 # Which way
@@ -127,22 +195,25 @@ async def test_without_a_browser_the_token_is_pasted_and_the_reason_told(
     settings: SignOnSettings, reason: str, person: Person
 ) -> None:
     told: list[str] = []
-    answer = asyncio.create_task(sign_on(QUESTION, settings, person.console, told.append))
+    answer = asyncio.create_task(sign_on(QUESTION, GATEWAY, settings, person.console, told.append))
     await person.answer("Token: ", f"{TOKEN}\n")
     assert await answer == SignOnToken(TOKEN)
-    assert reason in told[0]
-    assert reason in await failed(settings=settings)
+    assert reason in told[1]
 
 
 async def test_no_chromium_on_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "none of chromium, chromium-browser, google-chrome" in await failed(settings=SignOnSettings(somebody()))
+    said = await failed(settings=SignOnSettings(somebody(), Browser.CHROMIUM))
+    assert "none of chromium, chromium-browser, google-chrome" in said
 
 
 async def test_a_browser_that_is_demanded_is_not_replaced(person: Person) -> None:
+    """With somebody to ask or without."""
     settings = SignOnSettings(somebody(0), Browser.CHROMIUM, Path("/bin/true"))
     with pytest.raises(LoginFailed, match=r'sign_on\.browser = "chromium"\): root does not browse'):
-        await sign_on(QUESTION, settings, person.console, lambda text: None)
+        await sign_on(QUESTION, GATEWAY, settings, person.console, lambda text: None)
+    with pytest.raises(LoginFailed, match="root does not browse"):
+        await sign_on(QUESTION, GATEWAY, settings, None, lambda text: None)
 
 
 @pytest.mark.parametrize(
@@ -166,8 +237,10 @@ async def test_an_unknown_browser_mode_is_refused() -> None:
     assert "does not know: 'holographic'" in await failed(replace(QUESTION, browser_mode="holographic"))
 
 
-async def test_a_cookie_name_that_drives_the_terminal_is_refused() -> None:
-    assert "no name" in await failed(replace(QUESTION, token_cookie="a\x1b[2J"))
+@pytest.mark.parametrize("name", ["a\x1b[2J", "", "a b", "[this machine] PIN", "ü", "a=b", "a;b", "a" * 257])
+async def test_what_is_no_name_of_a_cookie_is_refused(name: str) -> None:
+    """It is shown, so it must neither drive the terminal nor read as something else."""
+    assert "no name" in await failed(replace(QUESTION, token_cookie=name))
 
 
 @pytest.mark.parametrize(
@@ -279,11 +352,14 @@ def test_the_port_is_the_one_that_gateways_know() -> None:
 
 
 async def test_the_users_own_browser_brings_a_token_that_cannot_be_read(
-    own_port: int, caplog: pytest.LogCaptureFixture
+    own_port: int, caplog: pytest.LogCaptureFixture, person: Person
 ) -> None:
     told = asyncio.Queue[str]()
     question = replace(QUESTION, browser_mode="external")
-    login = asyncio.create_task(sign_on(question, SignOnSettings(somebody(0)), None, told.put_nowait))
+    login = asyncio.create_task(
+        sign_on(question, GATEWAY, SignOnSettings(somebody(0)), person.console, told.put_nowait)
+    )
+    assert "ends at https://vpn.example.com" in await asyncio.wait_for(told.get(), 10)
     text = await asyncio.wait_for(told.get(), 10)
     assert LOGIN in text
     assert "not known to work over IKEv2" in text
@@ -302,11 +378,14 @@ async def test_the_users_own_browser_brings_a_token_that_cannot_be_read(
         await get(own_port, "/")
 
 
-async def test_a_token_in_the_clear_is_not_taken(own_port: int) -> None:
+async def test_a_token_in_the_clear_is_not_taken(own_port: int, person: Person) -> None:
     question = replace(QUESTION, browser_mode="external")
     told = asyncio.Queue[str]()
-    login = asyncio.create_task(sign_on(question, SignOnSettings(somebody(0)), None, told.put_nowait))
-    await asyncio.wait_for(told.get(), 10)
+    login = asyncio.create_task(
+        sign_on(question, GATEWAY, SignOnSettings(somebody(0)), person.console, told.put_nowait)
+    )
+    for _ in range(2):
+        await asyncio.wait_for(told.get(), 10)
     await get(own_port, f"/api/sso/{base64.b64encode(TOKEN.encode()).decode()}")
     with pytest.raises(LoginFailed, match="cannot read"):
         await asyncio.wait_for(login, 10)
@@ -321,11 +400,14 @@ async def test_the_port_is_taken(own_port: int) -> None:
     assert "Address already in use" in said
 
 
-async def test_the_users_own_browser_has_a_time_limit_and_a_slow_request_none(own_port: int) -> None:
+async def test_the_users_own_browser_has_a_time_limit_and_a_slow_request_none(own_port: int, person: Person) -> None:
     question = replace(QUESTION, browser_mode="external")
     told = asyncio.Queue[str]()
-    login = asyncio.create_task(sign_on(question, SignOnSettings(somebody(0), timeout=0.3), None, told.put_nowait))
-    await asyncio.wait_for(told.get(), 10)
+    login = asyncio.create_task(
+        sign_on(question, GATEWAY, SignOnSettings(somebody(0), timeout=0.3), person.console, told.put_nowait)
+    )
+    for _ in range(2):
+        await asyncio.wait_for(told.get(), 10)
     _, writer = await asyncio.open_connection("127.0.0.1", own_port)
     writer.write(b"GET /api/sso/")
     with pytest.raises(LoginFailed, match=r"within 0\.3 s"):
@@ -336,7 +418,7 @@ async def test_the_users_own_browser_has_a_time_limit_and_a_slow_request_none(ow
 async def test_an_explicit_setting_goes_before_the_gateways_mode(person: Person) -> None:
     settings = SignOnSettings(somebody(), Browser.PRINT)
     question = replace(QUESTION, browser_mode="external")
-    answer = asyncio.create_task(sign_on(question, settings, person.console, lambda text: None))
+    answer = asyncio.create_task(sign_on(question, GATEWAY, settings, person.console, lambda text: None))
     await person.answer("Token: ", f"{TOKEN}\n")
     assert await answer == SignOnToken(TOKEN)
 
@@ -351,7 +433,7 @@ def home() -> Iterator[Path]:
 
 @pytest.mark.namespace
 async def test_the_users_own_browser_is_opened_as_the_user_and_is_not_ours(
-    own_port: int, home: Path, monkeypatch: pytest.MonkeyPatch
+    own_port: int, home: Path, monkeypatch: pytest.MonkeyPatch, person: Person
 ) -> None:
     opener = home / "xdg-open"
     opener.write_text(
@@ -360,7 +442,9 @@ async def test_the_users_own_browser_is_opened_as_the_user_and_is_not_ours(
     opener.chmod(0o755)
     monkeypatch.setenv("PATH", f"{home}:/usr/bin:/bin")
     question = replace(QUESTION, browser_mode="external")
-    login = asyncio.create_task(sign_on(question, SignOnSettings(somebody()), None, lambda text: None))
+    login = asyncio.create_task(
+        sign_on(question, GATEWAY, SignOnSettings(somebody()), person.console, lambda text: None)
+    )
     seen = home / "seen"
     async with asyncio.timeout(20):
         while not seen.exists():  # noqa: ASYNC110

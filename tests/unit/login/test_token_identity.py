@@ -13,8 +13,10 @@ from anyike.errors import ConfigurationError, LoginFailed
 from anyike.invoking_user import InvokingUser
 from anyike.login import token_identity, token_process
 from anyike.login.client_certificate import CertificateSettings, open_identity
+from anyike.login.key_secrets import KeySecrets
 from anyike.login.token_identity import open_token_identity, token_object
 from tests.unit.login.asking import Asked
+from tests.unit.login.counting import Source
 from tests.unit.login.soft_token import MODULE, PIN, configuration, invoking, make_token
 from tests.unit.openssl import ecdsa_der, verifies
 
@@ -143,6 +145,24 @@ async def test_a_wrong_pin_is_asked_for_again(token):
     assert len(asked.prompts) == 2
 
 
+def by_user(asked, *sources):
+    """The real thing, with somebody to ask."""
+    return KeySecrets(sources, lambda prompt: asked.ask(prompt, None), attended=True)
+
+
+@pytest.mark.namespace
+async def test_what_is_set_is_tried_once_and_not_after_a_wrong_one(token):
+    """At the next login the token still says that the last PIN was wrong."""
+    command, credential = Source("certificate.pass_phrase_command", "wrong-one"), Source("b", "wrong-two")
+    first, second = Asked("wrong-three"), Asked(PIN)
+    with pytest.raises(IndexError):
+        await open_identity(settings(token, "object=rsa"), by_user(first, command, credential))
+    assert first.prompts[0] == f"That is not it. PIN of the token {LABEL!r}: "
+    await (await open_identity(settings(token, "object=rsa"), by_user(second, command, credential))).close()
+    assert second.prompts == [f"PIN of the token {LABEL!r} (the last one was wrong): "]
+    assert (command.reads, credential.reads) == (1, 0)
+
+
 @pytest.mark.namespace
 async def test_three_wrong_pins(token):
     with pytest.raises(LoginFailed, match="refused 3 PINs") as caught:
@@ -176,18 +196,24 @@ async def test_a_pin_from_a_file(token, tmp_path):
     file.write_text(f"{PIN}\n")
     file.chmod(0o600)
     for source in (f"file:{file}", f"file://{file}", str(file)):
-        identity = await open_identity(settings(token, "object=rsa", query=f"&pin-source={source}"), Asked())
+        identity = await open_identity(settings(token, "object=rsa", query=f"&pin-source={source}"), by_user(Asked()))
         await identity.close()
+    with pytest.raises(IndexError):
+        await open_identity(settings(token, "object=rsa"), Asked("wrong-one"))
+    asked = Asked(PIN)
+    low = await open_identity(settings(token, "object=rsa", query=f"&pin-source={file}"), by_user(asked))
+    await low.close()
+    assert "the last one was wrong" in asked.prompts[0]
     file.chmod(0o644)
     with pytest.raises(ConfigurationError, match="others may read the secret"):
-        await open_identity(settings(token, "object=rsa", query=f"&pin-source={file}"), Asked())
+        await open_identity(settings(token, "object=rsa", query=f"&pin-source={file}"), by_user(Asked()))
 
 
 @pytest.mark.namespace
 @pytest.mark.parametrize("source", ["|/bin/cat", "http://a/b", "builtin-dialog", "file:relative"])
 async def test_other_pin_sources(token, source):
-    with pytest.raises(ConfigurationError, match=r"certificate\.pin_command"):
-        await open_identity(settings(token, "object=rsa", query=f"&pin-source={source}"), Asked())
+    with pytest.raises(ConfigurationError, match=r"for a command set certificate\.pass_phrase_command"):
+        await open_identity(settings(token, "object=rsa", query=f"&pin-source={source}"), by_user(Asked()))
 
 
 @pytest.mark.namespace
@@ -267,7 +293,10 @@ async def test_a_library_that_is_no_module():
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
-        ("pkcs11:object=a?pin-value=s3cret", "certificate.file: the URI holds a PIN"),
+        (
+            "pkcs11:object=a?pin-value=s3cret",
+            r"certificate.file: the URI holds a PIN .*certificate\.pass_phrase_command, cer",
+        ),
         ("pkcs11:object=a;type=private", "type=private, but an object of type=cert"),
         ("pkcs11:object", "certificate.file: an attribute"),
     ],
@@ -276,6 +305,15 @@ async def test_uris_that_are_refused(uri, reason):
     with pytest.raises(ConfigurationError, match=reason) as caught:
         await open_identity(CertificateSettings(uri, None, user()), Asked())
     assert "s3cret" not in str(caught.value)
+
+
+async def test_the_second_certificate_has_settings_of_its_own():
+    uri = "pkcs11:object=a?pin-value=s3cret"
+    names = ("certificate.user_file", "certificate.user_key")
+    both = r"certificate\.user_pass_phrase_command, certificate\.user_pass_phrase_credential or pin-source"
+    for file, key in ((uri, None), ("pkcs11:object=a", uri)):
+        with pytest.raises(ConfigurationError, match=both):
+            await open_identity(CertificateSettings(file, key, user(), *names), Asked())
 
 
 def replacing(statements: str) -> list[str]:
@@ -363,10 +401,10 @@ pkcs11.lib = lambda path: card
 """
 
 
-async def card_opened(flags: str, after: str, *pins: str):
+async def card_opened(flags: str, after: str, *pins: str, attended: bool = True):
     statements = f"{CARD}\ncard.flags |= {flags}\nafter = {after}"
     key = token_object("certificate.key", "pkcs11:object=a", "private")
-    return await open_token_identity(key, [b"unused"], user(), Asked(*pins), replacing(statements))
+    return await open_token_identity(key, [b"unused"], user(), Asked(*pins, attended=attended), replacing(statements))
 
 
 @pytest.mark.parametrize(
@@ -390,3 +428,9 @@ async def test_a_reader_with_a_keypad_is_never_sent_a_pin(caplog):
     with pytest.raises(LoginFailed, match="did not open"):
         await card_opened(statements, "0")
     assert "on its reader" in caplog.text
+
+
+async def test_nobody_is_waited_for_at_a_keypad(caplog):
+    with pytest.raises(LoginFailed, match="has to be typed on its reader, and there is no terminal"):
+        await card_opened("Flag.PROTECTED_AUTHENTICATION_PATH", "0", attended=False)
+    assert "on its reader" not in caplog.text
