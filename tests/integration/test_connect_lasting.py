@@ -70,7 +70,7 @@ def test_the_gateway_ends_the_tunnel(rig: Rig, client: Client) -> None:
 
 def test_the_gateway_falls_silent(client: Client, silence: Silence) -> None:
     before = client.state()
-    process = client.up(ike=IMPATIENT)
+    process = client.up(ike=IMPATIENT, reconnect={"enabled": False})
     silence.begin()
     assert process.end() == ExitCode.ENDED
     assert "the gateway 192.0.2.1 does not answer any more" in process.output
