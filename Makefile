@@ -14,7 +14,7 @@ HAS_VENV = $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null
 IS_OURS = [ ! -e "$(PREFIX)" ] || grep -qs "^prompt = 'anyike'" "$(PREFIX)/pyvenv.cfg" || \
 	{ echo "$(PREFIX) is not an environment of anyike: it is left alone. Choose another PREFIX, of anyike's own" >&2; exit 1; }
 
-.PHONY: demo test check lint bench wheel install uninstall clean root python test-packages
+.PHONY: demo test check lint bench bench-rekey wheel install uninstall clean root python test-packages
 
 demo: root $(VENV)/bin/anyike
 	@$(VENV)/bin/python tests/demo.py
@@ -36,6 +36,10 @@ lint: $(VENV)/ready
 bench: root $(VENV)/bin/anyike
 	$(VENV)/bin/python bench/connect.py
 	$(VENV)/bin/python bench/login.py
+
+# Ten minutes: many rekeyings and faults, of two clients in turn.
+bench-rekey: root $(VENV)/bin/anyike
+	$(VENV)/bin/python bench/rekey.py
 
 wheel: $(VENV)/ready
 	$(VENV)/bin/python -m build --wheel

@@ -26,6 +26,8 @@ from anyike.ui import Stage, UserInterface
 
 log = logging.getLogger(__name__)
 
+MAX_REFUSALS = 5
+"""In a row, while coming back; the gateway will not change its mind for ever."""
 MAX_REDIRECTS = 5
 REDIRECT_PERIOD = 300.0
 """Specification: RFC 5685 4 gives these numbers and seconds against redirects in a circle."""
@@ -95,6 +97,7 @@ class _Client:
         self._wake = asyncio.Event()
         self._watching = AsyncExitStack()
         self._moving: asyncio.Task[None] | None = None
+        self._refusals = 0
         self._redirects: deque[float] = deque(maxlen=MAX_REDIRECTS)
         self._inner: frozenset[IPv4Address | IPv6Address] = frozenset()
         self.was_up = False
@@ -145,13 +148,14 @@ class _Client:
             try:
                 await self._set_up(session)
                 backoff.reset()
+                self._refusals = 0
                 error = await session.stay()
             finally:
                 await session.end(log_off=self._log_off)
                 self._session = None
         except Redirected as elsewhere:
             return elsewhere
-        except (Unreachable, TunnelEnded) as lost:
+        except (Unreachable, TunnelEnded, GatewayRefused) as lost:
             if not self._comes_back(lost):
                 raise
             return lost
@@ -172,10 +176,14 @@ class _Client:
         return redirected.host, from_host
 
     def _comes_back(self, error: AnyikeError) -> bool:
-        """Only a tunnel that was up and got lost: a refusal is never tried again, since accounts get locked."""
+        """Only a tunnel that was up and got lost. A login that was rejected is never tried again, since accounts get locked."""
         reconnect = self._settings.reconnect
-        lost = isinstance(error, TunnelLost | Unreachable) or (
-            reconnect.after_delete and isinstance(error, TunnelEnded)
+        if isinstance(error, GatewayRefused):  # not of the login: an address still in use, or somebody's garbage
+            self._refusals += 1
+        lost = (
+            isinstance(error, TunnelLost | Unreachable)
+            or (reconnect.after_delete and isinstance(error, TunnelEnded))
+            or (isinstance(error, GatewayRefused) and self._refusals <= MAX_REFUSALS)
         )
         return self.was_up and reconnect.enabled and lost
 

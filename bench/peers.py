@@ -165,12 +165,14 @@ class Client(ABC):
 class Anyike(Client):
     """`anyike connect`, by AnyConnect EAP."""
 
+    arguments = ("--passwd-on-stdin",)
+
     def __init__(self, gateway: TestGateway, command: Path, profile: Path) -> None:
         super().__init__(gateway)
         self._command, self._profile = command, profile
 
     def _connect(self) -> None:
-        command = [str(self._command), "connect", "-c", str(self._profile), "--passwd-on-stdin"]
+        command = [str(self._command), "connect", "-c", str(self._profile), *self.arguments]
         self._process = subprocess.Popen(
             self.gateway.in_client(*command),
             stdin=subprocess.PIPE,
@@ -202,7 +204,10 @@ class Anyike(Client):
 
 
 class Charon(Client):
-    """charon-systemd and swanctl, by EAP-MSCHAPv2."""
+    """charon-systemd and swanctl, by EAP-MSCHAPv2; its files are the container's."""
+
+    daemon_file = "/opt/gateway/strongswan.d/client.conf"
+    connections_file = "/opt/gateway/swanctl/client.conf"
 
     def _connect(self) -> None:
         socket = Path(f"/proc/{self.gateway.process}/root{SOCKET}")
@@ -211,14 +216,14 @@ class Charon(Client):
             self.gateway.in_client_with_files("charon-systemd"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**ENVIRONMENT, "STRONGSWAN_CONF": "/opt/gateway/strongswan.d/client.conf"},
+            env={**ENVIRONMENT, "STRONGSWAN_CONF": self.daemon_file},
         )
         deadline = time.monotonic() + UP_LIMIT
         while not socket.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise BenchFailed("charon did not start")
             time.sleep(POLL)
-        self._swanctl("--load-all", "--file", "/opt/gateway/swanctl/client.conf")
+        self._swanctl("--load-all", "--file", self.connections_file)
         said = self._swanctl("--initiate", "--child", "tunnel")
         if b"initiate completed successfully" not in said:
             raise BenchFailed(f"charon did not connect:\n{said.decode()}")

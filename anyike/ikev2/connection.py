@@ -317,7 +317,8 @@ class Connection:
         self._channel.secure(result)
         nat = result.nat
         encapsulate = self._settings.force_encapsulation or nat.in_front_of_us or nat.in_front_of_gateway
-        if encapsulate or (self._settings.mobike and nat.supported):  # a NAT may come with a later address (RFC 4555 3.3)
+        may_meet_nat = self._settings.mobike and nat.supported  # at a later address (RFC 4555 3.3)
+        if encapsulate or may_meet_nat:
             self._channel.float_to(self._settings.nat_port)
         self._auth = IkeAuth(
             self._settings, result, EapPeer(self._method), self._events.append, self._random, encapsulate

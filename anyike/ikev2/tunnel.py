@@ -430,9 +430,13 @@ class Tunnel:
         elif child.state is not ChildState.DELETING:
             self._delete_child(child, now)
 
-    def _begin_child_rekeying(self, child: Child, _now: float) -> None:
-        self._agenda.drop(("soft", child.sa.inbound_spi))
-        if child.state is ChildState.INSTALLED and child in self._children and not self.leaving:
+    def _begin_child_rekeying(self, child: Child, now: float) -> None:
+        appointment = "soft", child.sa.inbound_spi
+        self._agenda.drop(appointment)
+        if any(old.theirs is not None and old.theirs[0] is child for old in self._children):
+            # The gateway made it, and may wait for our answer still: it has it when it deletes the old one.
+            self._agenda.put(appointment, now + RETRY, lambda at: self._begin_child_rekeying(child, at))
+        elif child.state is ChildState.INSTALLED and child in self._children and not self.leaving:
             child.happen(ChildInput.REKEY)
             self._need_spi(lambda spi, at: self._rekey_child(child, spi, at))
 

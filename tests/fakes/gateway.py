@@ -1,4 +1,4 @@
-"""A gateway in one process: the responder of one IKE SA, message in, messages out, no socket and no clock.
+"""A gateway in one process: one client's IKE SAs, message in, messages out, no socket and no clock.
 
 It speaks AnyConnect EAP by a script. Everything it derives it derives with `tests.fakes.keys`; `Tamper` lets a test change
 whatever it says, before and after protection. A loopback server would keep one `Gateway` per SPIi and add the non-ESP marker.
@@ -14,22 +14,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tests.fakes import wire
-from tests.fakes.fragments import Collected, cut_cisco, pieces
-from tests.fakes.keys import (
-    Algorithms,
-    IkeKeys,
-    NotAuthentic,
-    exchange_keys,
-    icv_length,
-    iv_length,
-    pad,
-    prf,
-    protect,
-    unpad,
-    unprotect,
-)
+from tests.fakes.fragments import cut_cisco, pieces
+from tests.fakes.ike_sa import IkeSa
+from tests.fakes.keys import Algorithms, IkeKeys, NotAuthentic, exchange_keys, prf
 from tests.fakes.pki import HOST, Credential, gateway_credential
 from tests.fakes.session import Authenticator, Call, IkeAttributes, RecordedSession
+from tests.fakes.tunnel import Child, Policy, Tunnel
 from tests.fakes.wire import Header, Payload, Proposal
 
 Address = tuple[str, int]
@@ -49,6 +39,7 @@ class Step(StrEnum):
     SUCCESS = "IKE_AUTH with EAP-Success"
     FINAL = "last IKE_AUTH"
     ANSWER = "response to INFORMATIONAL"
+    REKEY = "response to CREATE_CHILD_SA"
     REQUEST = "request of the gateway"
 
 
@@ -113,7 +104,10 @@ class Journal:
 
 
 class Gateway:
-    """The responder of one IKE SA."""
+    """The responder of one login, and the tunnel that comes of it.
+
+    `receive` and the tunnel's own doings leave their messages in `take_messages`; `handle_timer` repeats them.
+    """
 
     def __init__(
         self,
@@ -130,21 +124,54 @@ class Gateway:
         self.journal = Journal()
         self._session = RecordedSession(login, self._record)
         self.random = random
-        self.spi_i = bytes(8)
-        self.spi_r = bytes(8)
-        self.keys: IkeKeys | None = None
+        self.policy = Policy()
+        self.tunnel: Tunnel | None = None
         self.child_keys: list[bytes] = []
         self.client_spi = 0
         self._ni = self._nr = b""
         self._init_request = self._init_response = b""
         self._identity_i = b""
         self._esp_offer: list[Proposal] = []
-        self._expected = 0
-        self._cache: dict[int, tuple[bytes, list[bytes]]] = {}
-        self._own_id = 0
-        self._counter = 0
-        self._collected = Collected()
-        self._first_inner = 0
+        self._first_sa = IkeSa(random)
+        self._sas = [self._first_sa]
+        self._outgoing: list[bytes] = []
+
+    @property
+    def sa(self) -> IkeSa:
+        """The IKE SA that is used now."""
+        return self._first_sa if self.tunnel is None else self.tunnel.sa
+
+    @property
+    def spi_i(self) -> bytes:
+        return self.sa.spi_i
+
+    @property
+    def spi_r(self) -> bytes:
+        return self.sa.spi_r
+
+    @property
+    def keys(self) -> IkeKeys | None:
+        return self.sa.keys
+
+    # --- time and requests of its own ----------------------------------------------------------------------------------
+
+    def get_timer(self) -> float | None:
+        return None if self.tunnel is None else self.tunnel.get_timer()
+
+    def handle_timer(self, now: float) -> None:
+        if self.tunnel is not None:
+            self.tunnel.handle_timer(now)
+
+    def set_time(self, now: float) -> None:
+        """What the time is, without doing what is due."""
+        if self.tunnel is not None:
+            self.tunnel.now = now
+
+    def take_messages(self) -> list[bytes]:
+        """What the gateway wants to send of its own accord."""
+        messages = list(self._outgoing)
+        self._outgoing.clear()
+        return messages
 
     # --- what comes in -------------------------------------------------------------------------------------------------
 
@@ -162,8 +189,8 @@ class Gateway:
 
     def _receive_init(self, header: Header, message: bytes, source: Address, local: Address) -> list[bytes]:
         if message == self._init_request:
-            return self._cache[0][1]
-        if self._expected > 1:
+            return self._first_sa.cache[0][1]
+        if self._first_sa.expected > 1:
             raise ValueError("an IKE_SA_INIT for an IKE SA that is in use")
         payloads = wire.unchain(header.next_payload, message[wire.HEADER :])
         self.journal.requests.append((header.exchange, 0))
@@ -174,8 +201,8 @@ class Gateway:
         self._init_request = message
         self._init_response = self._accept(header, payloads, source, local)
         messages = self.tamper.messages(Step.INIT, [self._init_response])
-        self._cache[0] = (message, messages)
-        self._expected = 1
+        self._first_sa.cache[0] = (message, messages)
+        self._first_sa.expected = 1
         return messages
 
     def _refusal(self, payloads: list[Payload]) -> list[Payload]:
@@ -196,10 +223,11 @@ class Gateway:
         group = int.from_bytes(key_exchange[:2], "big")
         proposal = self._choose(wire.read_proposals(wire.one(payloads, wire.SA).body), group)
         public, secret = exchange_keys(group, key_exchange[4:], self.random)
-        self.spi_i, self._ni = header.spi_i, wire.one(payloads, wire.NONCE).body
-        self.spi_r, self._nr = b"\x01" + self.random(7), self.random(32)
-        nonces, spis = self._ni + self._nr, self.spi_i + self.spi_r
-        self.keys = IkeKeys.derive(Algorithms.of(proposal), secret, nonces, spis)
+        sa = self._first_sa
+        sa.spi_i, self._ni = header.spi_i, wire.one(payloads, wire.NONCE).body
+        sa.spi_r, self._nr = b"\x01" + self.random(7), self.random(32)
+        nonces, spis = self._ni + self._nr, sa.spi_i + sa.spi_r
+        sa.keys = IkeKeys.derive(Algorithms.of(proposal), secret, nonces, spis)
         answer = [
             Payload(wire.SA, proposal.encode()),
             Payload(wire.KE, key_exchange[:4] + public),
@@ -233,59 +261,78 @@ class Gateway:
         return header.reply(spi_r).message(*self.tamper.chain(Step.INIT, first, content))
 
     def _receive_protected(self, header: Header, message: bytes) -> list[bytes]:
-        if self.keys is None or (header.spi_i, header.spi_r) != (self.spi_i, self.spi_r):
+        self._learn_sas()
+        sa = next((sa for sa in self._sas if sa.keys is not None and sa.owns(header)), None)
+        if sa is None:
             raise ValueError("unknown SPIs")
         if header.next_payload == wire.CISCO_FRAGMENT:
             self.journal.fragments["client, 132"] += 1
             number, last = message[wire.HEADER + 6], message[wire.HEADER + 7]
-            whole = self._collected.add(header.message_id, number, number if last else 0, message[wire.HEADER + 8 :])
-            return self._receive_whole(whole) if whole else []
+            whole = sa.collected.add(header.message_id, number, number if last else 0, message[wire.HEADER + 8 :])
+            return self._receive_whole(sa, whole) if whole else []
         if header.next_payload == wire.SKF:
             self.journal.fragments["client, RFC 7383"] += 1
             number, total = (int.from_bytes(message[at : at + 2], "big") for at in (32, 34))
-            known = self._cache.get(header.message_id)
-            if known and header.message_id < self._expected:
+            known = sa.cache.get(header.message_id)
+            if known and header.message_id < sa.expected:
                 return known[1] if number == 1 else []
-            content = self._open(message, 36)
+            content = sa.open(message, 36)
             if number == 1:
-                self._first_inner = message[28]
-            whole = self._collected.add(header.message_id, number, total, content)
-            return self._handle(header, self._first_inner, whole, message) if whole else []
-        return self._receive_whole(message)
+                sa.first_inner = message[28]
+            whole = sa.collected.add(header.message_id, number, total, content)
+            return self._handle(sa, header, sa.first_inner, whole, message) if whole else []
+        return self._receive_whole(sa, message)
 
-    def _receive_whole(self, message: bytes) -> list[bytes]:
+    def _learn_sas(self) -> None:
+        """Those that are gone stay, for the client's repeated requests."""
+        made = [] if self.tunnel is None else self.tunnel.sas
+        self._sas += [sa for sa in made if sa not in self._sas]
+
+    def _receive_whole(self, sa: IkeSa, message: bytes) -> list[bytes]:
         """One message with an SK payload."""
         header = wire.read_header(message)
         if header.next_payload != wire.SK:
             raise ValueError("not protected")
-        known = self._cache.get(header.message_id)
-        if known and not header.is_response and header.message_id < self._expected:
+        known = sa.cache.get(header.message_id)
+        if known and not header.is_response and header.message_id < sa.expected:
             return known[1] if known[0] == message else []
-        return self._handle(header, message[28], self._open(message, 32), message)
+        return self._handle(sa, header, message[28], sa.open(message, 32), message)
 
-    def _handle(self, header: Header, first: int, content: bytes, message: bytes) -> list[bytes]:
+    def _handle(self, sa: IkeSa, header: Header, first: int, content: bytes, message: bytes) -> list[bytes]:
+        if sa.gone:
+            raise ValueError("an IKE SA that is deleted")
         payloads = wire.unchain(first, content)
         self.journal.last_payloads = payloads
         if header.is_response:
             self.journal.responses.append((header.message_id, payloads))
+            if self.tunnel is not None and sa.outstanding is not None and header.message_id == sa.own_id - 1:
+                self.tunnel.answered(sa, payloads)
+                self.tunnel.go_on()
             return []
-        if header.message_id != self._expected:
-            raise ValueError(f"message ID {header.message_id}, {self._expected} expected")
+        if header.message_id != sa.expected:
+            raise ValueError(f"message ID {header.message_id}, {sa.expected} expected")
         self.journal.requests.append((header.exchange, header.message_id))
-        self._expected += 1
-        step, answer = self._answer(header, payloads)
-        messages = self.protect(step, header.reply(self.spi_r), answer)
-        self._cache[header.message_id] = (message, messages)
+        sa.expected += 1
+        step, answer = self._answer(sa, header, payloads)
+        messages = self.protect(step, sa.header(header.exchange, header.message_id, response=True), answer, sa)
+        sa.cache[header.message_id] = (message, messages)
+        if self.tunnel is not None:
+            self.tunnel.go_on()
         return messages
 
     # --- what it says --------------------------------------------------------------------------------------------------
 
-    def _answer(self, header: Header, payloads: list[Payload]) -> tuple[Step, list[Payload]]:
+    def _answer(self, sa: IkeSa, header: Header, payloads: list[Payload]) -> tuple[Step, list[Payload]]:
+        if header.exchange == wire.CREATE_CHILD_SA:
+            assert self.tunnel is not None
+            return Step.REKEY, self.tunnel.answer_create(sa, payloads)
         if header.exchange == wire.INFORMATIONAL:
-            self.journal.deleted |= wire.one(payloads, wire.DELETE) is not None
+            answer = [] if self.tunnel is None else self.tunnel.answer_informational(sa, payloads)
+            over = self.tunnel is None or self.tunnel.over
+            self.journal.deleted |= over and wire.one(payloads, wire.DELETE) is not None
             if self.journal.deleted or AUTHENTICATION_FAILED in wire.notifies(payloads):
                 self._session.end()
-            return Step.ANSWER, []
+            return Step.ANSWER, answer
         eap, auth = wire.one(payloads, wire.EAP), wire.one(payloads, wire.AUTH)
         if eap is not None:
             self._session.receive_packet(eap.body)
@@ -341,19 +388,27 @@ class Gateway:
         transforms = tuple(offer.first_of_each().values())
         chosen = Proposal(offer.number, wire.PROTOCOL_ESP, ESP_SPI.to_bytes(4, "big"), transforms)
         self.child_keys = keys.child(Algorithms.of(chosen), self._ni + self._nr)
+        child = Child(ESP_SPI, self.client_spi, Algorithms.of(chosen), self.child_keys[:2], self.child_keys[2:])
+        selectors = wire.selectors(wire.TSI, *self.profile.ts_i), wire.selectors(wire.TSR, *self.profile.ts_r)
+        self.tunnel = Tunnel(
+            self._first_sa, child, chosen, selectors, self.policy, self.random, self._say, self._outgoing.extend
+        )
         return [
             Payload(wire.AUTH, b"\x02\0\0\0" + mine),
             wire.configuration(*self.profile.attributes),
             Payload(wire.SA, chosen.encode()),
-            wire.selectors(wire.TSI, *self.profile.ts_i),
-            wire.selectors(wire.TSR, *self.profile.ts_r),
+            *selectors,
         ]
 
+    def _say(self, sa: IkeSa, exchange: int, payloads: list[Payload]) -> list[bytes]:
+        """The messages of a request of the tunnel's."""
+        header = sa.header(exchange, sa.own_id, response=False)
+        sa.own_id += 1
+        return self.protect(Step.REQUEST, header, payloads, sa)
+
     def request(self, exchange: int, payloads: Sequence[Payload] = ()) -> list[bytes]:
-        """A request that the gateway starts itself, with its next message ID."""
-        header = Header(self.spi_i, self.spi_r, 0, exchange, 0, self._own_id)
-        self._own_id += 1
-        return self.protect(Step.REQUEST, header, list(payloads))
+        """A request with the next message ID, whose response is only written to the journal, and which is not repeated."""
+        return self._say(self.sa, exchange, list(payloads))
 
     # --- protection ----------------------------------------------------------------------------------------------------
 
@@ -362,8 +417,9 @@ class Gateway:
         assert self.keys is not None
         return self.keys
 
-    def protect(self, step: Step, header: Header, payloads: list[Payload]) -> list[bytes]:
-        """The finished messages, cut as the profile says."""
+    def protect(self, step: Step, header: Header, payloads: list[Payload], sa: IkeSa | None = None) -> list[bytes]:
+        """The finished messages, cut as the profile says; of the present IKE SA if not of another."""
+        sa = sa or self.sa
         first, content = wire.chain(self.tamper.payloads(step, payloads))
         first, content = self.tamper.chain(step, first, content)
         limit = self.profile.fragment_size
@@ -372,31 +428,12 @@ class Gateway:
             self.journal.fragments["gateway, RFC 7383"] += len(parts)
             total = len(parts).to_bytes(2, "big")
             messages = [
-                self._sealed(header, wire.SKF, 0 if number > 1 else first, number.to_bytes(2, "big") + total, part)
+                sa.seal(header, wire.SKF, 0 if number > 1 else first, number.to_bytes(2, "big") + total, part)
                 for number, part in enumerate(parts, 1)
             ]
         else:
-            whole = self._sealed(header, wire.SK, first, b"", content, self.tamper.clear(step))
+            whole = sa.seal(header, wire.SK, first, b"", content, self.tamper.clear(step))
             large = len(whole) > limit and self.profile.fragmentation == "cisco"
             messages = cut_cisco(header, whole, limit) if large else [whole]
             self.journal.fragments["gateway, 132"] += len(messages) if large else 0
         return self.tamper.messages(step, messages)
-
-    def _sealed(
-        self, header: Header, kind: int, first: int, numbers: bytes, content: bytes, clear: Sequence[Payload] = ()
-    ) -> bytes:
-        keys = self._keys
-        algorithms = keys.algorithms
-        plain = pad(algorithms, content)
-        self._counter += 1
-        iv = self._counter.to_bytes(8, "big") if algorithms.aead else self.random(iv_length(algorithms))
-        rest = len(iv) + len(plain) + icv_length(algorithms)
-        outer_first, outer = wire.chain([*clear, Payload(kind, numbers + bytes(rest))])
-        whole = bytearray(header.message(outer_first, outer))
-        whole[len(whole) - rest - len(numbers) - 4] = first
-        aad = bytes(whole[: len(whole) - rest])
-        return aad + protect(algorithms, keys.sk_er, keys.sk_ar, iv, plain, aad)
-
-    def _open(self, message: bytes, start: int) -> bytes:
-        keys = self._keys
-        return unpad(unprotect(keys.algorithms, keys.sk_ei, keys.sk_ai, message[start:], message[:start]))

@@ -100,22 +100,30 @@ class IkeKeys:
 
     @classmethod
     def derive(cls, algorithms: Algorithms, secret: bytes, nonces: bytes, spis: bytes) -> IkeKeys:
+        """RFC 7296 2.14: SKEYSEED = prf(Ni | Nr, g^ir)."""
+        return cls._expand(algorithms, prf(PRF_HASHES[algorithms.prf], nonces, secret), nonces + spis)
+
+    def rekeyed(self, algorithms: Algorithms, secret: bytes, nonces: bytes, spis: bytes) -> IkeKeys:
+        """RFC 7296 2.18: SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the PRF of the old one."""
+        return self._expand(algorithms, prf(self.hash_name, self.sk_d, secret + nonces), nonces + spis)
+
+    @classmethod
+    def _expand(cls, algorithms: Algorithms, skeyseed: bytes, seed: bytes) -> IkeKeys:
         hash_name = PRF_HASHES[algorithms.prf]
         size = hashlib.new(hash_name).digest_size
         mac, key = algorithms.mac_length, algorithms.key_length
         lengths = (size, mac, mac, key, key, size, size)
-        seed = prf(hash_name, nonces, secret)
-        return cls(algorithms, hash_name, *split(prf_plus(hash_name, seed, nonces + spis, sum(lengths)), *lengths))
+        return cls(algorithms, hash_name, *split(prf_plus(hash_name, skeyseed, seed, sum(lengths)), *lengths))
 
     def shared_key_mic(self, sk_p: bytes, message: bytes, nonce: bytes, identity: bytes) -> bytes:
         """AUTH of method 2 with SK_p as the shared secret."""
         octets = message + nonce + prf(self.hash_name, sk_p, identity)
         return prf(self.hash_name, prf(self.hash_name, sk_p, b"Key Pad for IKEv2"), octets)
 
-    def child(self, esp: Algorithms, nonces: bytes) -> list[bytes]:
-        """KEYMAT: encryption and integrity key from the initiator, then from the responder."""
+    def child(self, esp: Algorithms, nonces: bytes, secret: bytes = b"") -> list[bytes]:
+        """KEYMAT: encryption and integrity key from the initiator, then from the responder; `secret` is PFS's."""
         lengths = (esp.key_length, esp.mac_length) * 2
-        return split(prf_plus(self.hash_name, self.sk_d, nonces, sum(lengths)), *lengths)
+        return split(prf_plus(self.hash_name, self.sk_d, secret + nonces, sum(lengths)), *lengths)
 
 
 def protect(algorithms: Algorithms, key: bytes, mac_key: bytes, iv: bytes, plain: bytes, aad: bytes) -> bytes:
@@ -162,26 +170,46 @@ def unpad(plain: bytes) -> bytes:
     return plain[: -1 - plain[-1]]
 
 
+class KeyPair:
+    """One side of a Diffie-Hellman exchange."""
+
+    def __init__(self, group: int, random: Callable[[int], bytes]) -> None:
+        self.group = group
+        self._curve = CURVES.get(group)
+        if group == 31:
+            self._x25519 = X25519PrivateKey.from_private_bytes(random(32))
+            self.public = self._x25519.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        elif self._curve is not None:
+            size = self._curve.key_size
+            scalar = int.from_bytes(random((size + 7) // 8), "big") % (1 << (size - 1)) + 1
+            self._private = ec.derive_private_key(scalar, self._curve)
+            encoded = self._private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+            self.public = encoded[1:]
+        else:
+            self._prime = MODP_PRIMES[group]
+            self._exponent = int.from_bytes(random(40), "big") | 1 << 319
+            self.public = pow(2, self._exponent, self._prime).to_bytes(self._modp_size, "big")
+
+    @property
+    def _modp_size(self) -> int:
+        return (self._prime.bit_length() + 7) // 8
+
+    def secret(self, peer: bytes) -> bytes:
+        """What both sides know."""
+        if self.group == 31:
+            return self._x25519.exchange(X25519PublicKey.from_public_bytes(peer))
+        if self._curve is not None:
+            point = ec.EllipticCurvePublicKey.from_encoded_point(self._curve, b"\x04" + peer)
+            return self._private.exchange(ec.ECDH(), point)
+        if len(peer) != self._modp_size:
+            raise ValueError("public value of the wrong size")
+        return pow(int.from_bytes(peer, "big"), self._exponent, self._prime).to_bytes(self._modp_size, "big")
+
+
 def exchange_keys(group: int, peer: bytes, random: Callable[[int], bytes]) -> tuple[bytes, bytes]:
-    """Our public value and the shared secret."""
-    if group == 31:
-        private = X25519PrivateKey.from_private_bytes(random(32))
-        public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return public, private.exchange(X25519PublicKey.from_public_bytes(peer))
-    if group in CURVES:
-        curve = CURVES[group]
-        scalar = int.from_bytes(random((curve.key_size + 7) // 8), "big") % (1 << (curve.key_size - 1)) + 1
-        private_key = ec.derive_private_key(scalar, curve)
-        public = private_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]
-        point = ec.EllipticCurvePublicKey.from_encoded_point(curve, b"\x04" + peer)
-        return public, private_key.exchange(ec.ECDH(), point)
-    prime = MODP_PRIMES[group]
-    size = (prime.bit_length() + 7) // 8
-    if len(peer) != size:
-        raise ValueError("public value of the wrong size")
-    exponent = int.from_bytes(random(40), "big") | 1 << 319
-    secret = pow(int.from_bytes(peer, "big"), exponent, prime)
-    return pow(2, exponent, prime).to_bytes(size, "big"), secret.to_bytes(size, "big")
+    """As responder: our public value and the shared secret."""
+    pair = KeyPair(group, random)
+    return pair.public, pair.secret(peer)
 
 
 def _aead(algorithms: Algorithms, key: bytes) -> AESGCM | ChaCha20Poly1305:

@@ -18,22 +18,29 @@ from anyike.eap.question import Answer, Question
 from anyike.eap_anyconnect.method import AnyConnectEap
 from anyike.eap_anyconnect.settings import DeviceIdentity, LoginSettings
 from anyike.errors import AnyikeError
-from anyike.ikev2.connection import Connection, State
+from anyike.ikev2.child_sa import ChildSa
+from anyike.ikev2.connection import Connection
 from anyike.ikev2.constants import VENDOR_ANYCONNECT_EAP, VENDOR_FRAGMENTATION, IdType
 from anyike.ikev2.events import (
+    ChildAdded,
+    ChildRemoved,
     ChildSpiNeeded,
     Established,
     Event,
     GatewayProof,
     LoginQuestion,
+    OutboundSwitched,
     Terminated,
 )
 from anyike.ikev2.payloads import IdInitiator
 from anyike.ikev2.proposals import parse_esp, parse_ike
 from anyike.ikev2.settings import IkeSettings
+from anyike.ikev2.states import State
+from tests.fakes.data_path import DataPath, assert_same_keys
 from tests.fakes.gateway import Gateway, Profile, Tamper
 from tests.fakes.script import password_login
 from tests.fakes.session import Authenticator
+from tests.fakes.tunnel import Tunnel
 
 CLIENT = ("192.0.2.1", 40500)
 GATEWAY = "198.51.100.1"
@@ -48,6 +55,17 @@ Passage = Callable[[bytes], list[tuple[float, bytes]]]
 
 def passes(message: bytes) -> list[tuple[float, bytes]]:
     return [(LATENCY, message)]
+
+
+class Held:
+    """A direction that keeps what it is given; the test delivers it, in any order, or drops it."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+
+    def __call__(self, message: bytes) -> list[tuple[float, bytes]]:
+        self.messages.append(message)
+        return []
 
 
 def ike_settings(ike: str = "aes256gcm16-prfsha256-x25519", esp: str = "aes256gcm16", **changes: object) -> IkeSettings:
@@ -84,7 +102,10 @@ class User:
 
 
 class Link:
-    """Runs the two against each other; `events`, `sent` and the counters tell what happened."""
+    """Runs the two against each other; `events`, `sent` and the counters tell what happened.
+
+    `installing` is how long the data path takes to answer ChildAdded, `allocating` to answer ChildSpiNeeded.
+    """
 
     def __init__(
         self,
@@ -105,6 +126,8 @@ class Link:
         self.user = user or User()
         self.to_gateway: Passage = passes
         self.to_client: Passage = passes
+        self.data_path = DataPath(CHILD_SPI)
+        self.installing = self.allocating = 0.0
         self.now = 1000.0
         self.events: list[Event] = []
         self.sent: list[tuple[float, bytes, int]] = []
@@ -125,12 +148,15 @@ class Link:
         while not until():
             self._steps += 1
             assert self._steps < MAX_STEPS, "the two never come to an end"
-            timer = self.client.get_timer()
+            timer, gateway_timer = self.client.get_timer(), self.gateway.get_timer()
             due = min([self._queue[0][0]] if self._queue else [end], default=end)
-            if min(due, end if timer is None else timer) >= end:
+            if min(due, *(at for at in (timer, gateway_timer, end) if at is not None)) >= end:
                 self.now = end
                 break
-            if timer is not None and timer <= due:
+            if gateway_timer is not None and gateway_timer <= min(due, due if timer is None else timer):
+                self.now = max(self.now, gateway_timer)
+                self.gateway.handle_timer(self.now)
+            elif timer is not None and timer <= due:
                 self.now = max(self.now, timer)
                 self.client.handle_timer(self.now)
             else:
@@ -155,6 +181,38 @@ class Link:
         self._settle()
         return self
 
+    def let_gateway(self, action: Callable[[Tunnel], None]) -> Link:
+        """The gateway does something in its tunnel."""
+        self.gateway.set_time(self.now)
+        action(self.tunnel)
+        self._settle()
+        return self
+
+    def let_client(self, action: Callable[[Connection, float], None]) -> Link:
+        """The client does something."""
+        action(self.client, self.now)
+        self._settle()
+        return self
+
+    @property
+    def answers_due(self) -> bool:
+        """Whether something is under way; where both directions are held that can only be answers of the data path."""
+        return bool(self._queue)
+
+    def answer_next(self) -> Link:
+        """The first thing that is under way arrives now."""
+        _, _, action = heapq.heappop(self._queue)
+        action()
+        self._settle()
+        return self
+
+    def deliver_to_gateway(self, *messages: bytes) -> Link:
+        """Messages straight to the gateway, now."""
+        for message in messages:
+            self._arrive_at_gateway(message, 4500)
+            self._settle()
+        return self
+
     def deliver(self, *messages: bytes, source: tuple[str, int] | None = None) -> Link:
         """Messages straight to the client, now."""
         for message in messages:
@@ -168,6 +226,33 @@ class Link:
         found = [event for event in self.events if isinstance(event, kind)]
         assert len(found) == 1, (kind, self.events, self.gateway.journal)
         return found[0]
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """The gateway's side."""
+        assert self.gateway.tunnel is not None
+        return self.gateway.tunnel
+
+    def assert_one_tunnel(self) -> Link:
+        """Both sides have one IKE SA and one CHILD_SA, the same, with the same keys, and nothing under way."""
+        assert self.client.state is State.ESTABLISHED, self.events[-1]
+        tunnel, ours = self.tunnel, self.client._tunnel
+        assert ours is not None
+        assert tunnel.sas == [tunnel.sa], "the gateway has another IKE SA"
+        assert ours._sas == [ours._current], "the client has another IKE SA"
+        channel, window, cache = ours._current.channel, ours._current.window, ours._current.cache
+        assert (channel.spi_i, channel.spi_r) == (tunnel.sa.spi_i, tunnel.sa.spi_r)
+        assert (window.message_id, cache.expected) == (tunnel.sa.expected, tunnel.sa.own_id)
+        assert not window.outstanding
+        assert tunnel.sa.outstanding is None
+        assert len(self.data_path.installed) == len(tunnel.children) == len(ours._children) == 1
+        used = self.data_path.used
+        assert used is not None
+        assert self.data_path.given == [used.inbound_spi], "an SPI was not given back"
+        assert tunnel.outbound is tunnel.children[0]
+        assert_same_keys(used, tunnel.outbound)
+        self.data_path.check(tunnel)
+        return self
 
     @property
     def established(self) -> Established:
@@ -190,21 +275,44 @@ class Link:
     def _settle(self) -> None:
         """Answer questions and put on the wire what wants to go."""
         while True:
+            self.transmit(self.gateway.take_messages())
             for datagram in self.client.datagrams_to_send():
                 self._send(datagram.data, datagram.destination)
             event = self.client.next_event()
             if event is None:
-                return
+                break
             self.events.append(event)
-            answer = self._answer(event)
-            if answer is not None:
-                self._later(self.user.thinks, answer)
+            self._follow(event)
+        if self.client.state is State.ESTABLISHED and self.data_path.used is not None:
+            self.data_path.check(self.tunnel)
+
+    def _follow(self, event: Event) -> None:
+        """What the world around the client does about it."""
+        client, data_path = self.client, self.data_path
+        match event:
+            case ChildSpiNeeded():
+                self._later(self.allocating, lambda: client.supply_child_spi(data_path.allocate(), self.now))
+            case Established():
+                data_path.start(event)
+            case ChildAdded(child):
+                self._later(self.installing, lambda: self._install(child))
+            case OutboundSwitched(outbound_spi):
+                data_path.switch(event)
+                self._later(LATENCY, lambda: self.tunnel.hear(outbound_spi))
+            case ChildRemoved():
+                data_path.remove(event, self.tunnel, self.now, LATENCY)
+            case _:
+                answer = self._answer(event)
+                if answer is not None:
+                    self._later(self.user.thinks, answer)
+
+    def _install(self, child: ChildSa) -> None:
+        self.data_path.install(child)
+        self.client.child_installed(child.inbound_spi, self.now)
 
     def _answer(self, event: Event) -> Callable[[], None] | None:
         client, user = self.client, self.user
         match event:
-            case ChildSpiNeeded():
-                return lambda: client.supply_child_spi(CHILD_SPI, self.now)
             case GatewayProof():
                 error = user.verdict(event)
                 return lambda: client.supply_verdict(error, self.now)
@@ -227,6 +335,7 @@ class Link:
             self._later(delay, lambda copy=copy: self._arrive_at_gateway(copy, port))
 
     def _arrive_at_gateway(self, message: bytes, port: int) -> None:
+        self.gateway.set_time(self.now)
         self.transmit(self.gateway.receive(message, self.local, (self.remote, port)), port)
 
     def transmit(self, messages: list[bytes], port: int = 4500) -> Link:

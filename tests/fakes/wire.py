@@ -128,8 +128,38 @@ def read_proposals(body: bytes) -> list[Proposal]:
     return proposals
 
 
-def notify(kind: int, data: bytes = b"", protocol: int = 0) -> Payload:
-    return Payload(NOTIFY, bytes([protocol, 0]) + kind.to_bytes(2, "big") + data)
+def notify(kind: int, data: bytes = b"", protocol: int = 0, spi: bytes = b"") -> Payload:
+    return Payload(NOTIFY, bytes([protocol, len(spi)]) + kind.to_bytes(2, "big") + spi + data)
+
+
+def notify_spi(payloads: Iterable[Payload], kind: int) -> bytes | None:
+    """The SPI that a notify of this type is about; None without such a notify."""
+    for payload in payloads:
+        if payload.type == NOTIFY and int.from_bytes(payload.body[2:4], "big") == kind:
+            return payload.body[4 : 4 + payload.body[1]]
+    return None
+
+
+def first_error(payloads: Iterable[Payload]) -> int:
+    """The type of the first error notify, or 0."""
+    return next((kind for kind in notifies(payloads) if kind < 16384), 0)
+
+
+def delete(protocol: int, *spis: bytes) -> Payload:
+    return Payload(
+        DELETE, bytes([protocol, len(spis[0]) if spis else 0]) + len(spis).to_bytes(2, "big") + b"".join(spis)
+    )
+
+
+def deletions(payloads: Iterable[Payload]) -> list[tuple[int, bytes]]:
+    """(protocol, SPI) of each SA that is deleted; the SPI of an IKE SA is empty."""
+    found = []
+    for payload in payloads:
+        if payload.type == DELETE:
+            protocol, size, data = payload.body[0], payload.body[1], payload.body[4:]
+            spis = [data[at : at + size] for at in range(0, len(data), size)] if size else [b""]
+            found += [(protocol, spi) for spi in spis]
+    return found
 
 
 def notifies(payloads: Iterable[Payload]) -> dict[int, bytes]:

@@ -27,7 +27,8 @@ ROOT = Path("/run/gateway")
 RESULTS = Path("/run/results")
 READY_LIMIT = 20.0
 SIZE = 2_000_000
-ESP_PROPOSALS = ("aes256gcm16", "chacha20poly1305", "aes256-sha256")
+ESP_PROPOSALS = ("aes256gcm16", "chacha20poly1305-noesn", "aes256-sha256-esn")
+GATEWAY_ESP_PROPOSALS = "aes256gcm16-esn-noesn,chacha20poly1305-esn-noesn,aes256-sha256-esn-noesn"
 WEB = {"IPv4": settings.WEB_IPV4, "IPv6": f"[{settings.WEB_IPV6}]"}
 CURL = ("curl", "-sS", "--fail", "--max-time", "30")
 
@@ -84,7 +85,7 @@ class KernelRig(Rig):
         # For routing, what the kernel has decrypted still comes from outside: the IPsec policies keep clear text out.
         for family in ("-4", "-6"):
             subprocess.run(["ip", family, "rule", "delete", "priority", "100"], check=True)
-        self.configure()
+        self.configure(esp_proposals=GATEWAY_ESP_PROPOSALS)
 
     def configure(self, **changes: Any) -> Scenario:
         self.scenario = Scenario(**changes)

@@ -14,9 +14,10 @@ SIZE = 2_000_000
 
 SUITES = {
     "aes256gcm16": ("AES_GCM_16_256", "aead rfc4106(gcm(aes))"),
-    "chacha20poly1305": ("CHACHA20_POLY1305", "aead rfc7539esp(chacha20,poly1305)"),
-    "aes256-sha256": ("AES_CBC_256/HMAC_SHA2_256_128", "auth-trunc hmac(sha256)"),
+    "chacha20poly1305-noesn": ("CHACHA20_POLY1305", "aead rfc7539esp(chacha20,poly1305)"),
+    "aes256-sha256-esn": ("AES_CBC_256/HMAC_SHA2_256_128", "auth-trunc hmac(sha256)"),
 }
+"""Of the first, sequence numbers may be extended or not, and the gateway, which may do both, takes the former."""
 
 
 @pytest.fixture(params=SUITES)
@@ -48,6 +49,15 @@ def test_the_gateways_kernel_does_esp_in_udp(connection: dict[str, Any], proposa
     assert state.count(f"\t{SUITES[proposal][1]} 0x") == 2
     assert len(re.findall(r"encap type espinudp sport 4500 dport \d+ ", state)) == 1
     assert len(re.findall(r"encap type espinudp sport \d+ dport 4500 ", state)) == 1
+
+
+def test_the_gateways_kernel_extends_sequence_numbers_where_that_is_agreed_on(
+    connection: dict[str, Any], proposal: str
+) -> None:
+    extended = not proposal.endswith("noesn")
+    assert ("esn=1" in connection["sas"].split()) == extended
+    flags = re.findall(r"\treplay-window \d+ flag (.*)", connection["xfrm_state"])
+    assert ["esn" in each.split() for each in flags] == [extended, extended]
 
 
 @pytest.mark.parametrize(("version", "address"), [("IPv4", "10.78.0.1"), ("IPv6", "fd78::1")])

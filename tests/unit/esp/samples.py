@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from hypothesis import strategies as st
 
 from anyike.crypto.cipher import Cipher, CipherSuite
+from anyike.esp.wear import NO_LIMITS, Wear
 from anyike.ikev2.child_sa import ChildSa, EspKeys, TrafficSelector
 
 SUITES = [
@@ -19,6 +20,7 @@ SUITES = [
 ]
 ONE_OF_EACH_KIND = [CipherSuite(20, 128), CipherSuite(28), CipherSuite(12, 256, 12)]
 FAST = CipherSuite(20, 128)
+UNLIMITED = Wear(NO_LIMITS, bytes, lambda: None)
 
 CLIENT = ("10.0.0.1", "fd00::1")
 SERVER = ("10.9.0.1", "fd09::1")
@@ -53,13 +55,13 @@ CLIENT_ONLY = tuple(selector(address) for address in CLIENT)
 
 
 def children(
-    suite: CipherSuite = FAST, number: int = 1, local=CLIENT_ONLY, remote=WHOLE_WORLD
+    suite: CipherSuite = FAST, number: int = 1, local=CLIENT_ONLY, remote=WHOLE_WORLD, *, esn: bool = False
 ) -> tuple[ChildSa, ChildSa]:
     """Both ends of one CHILD_SA; the client receives by SPI 0x1000 + number, the gateway by 0x2000 + number."""
     to_client, to_gateway = keys_for(suite, f"{number} down"), keys_for(suite, f"{number} up")
     spi_client, spi_gateway = 0x1000 + number, 0x2000 + number
-    client = ChildSa(spi_client, spi_gateway, suite, to_client, to_gateway, tuple(local), tuple(remote))
-    gateway = ChildSa(spi_gateway, spi_client, suite, to_gateway, to_client, tuple(remote), tuple(local))
+    client = ChildSa(spi_client, spi_gateway, suite, to_client, to_gateway, tuple(local), tuple(remote), esn=esn)
+    gateway = ChildSa(spi_gateway, spi_client, suite, to_gateway, to_client, tuple(remote), tuple(local), esn=esn)
     return client, gateway
 
 

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import hmac
 import os
 from random import Random
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +18,7 @@ from anyike.esp.drops import DropReason
 from anyike.esp.packet import encapsulate
 from anyike.esp.replay import REPLAY_WINDOW
 from anyike.esp.table import SaTable
+from anyike.esp.wear import KeyLimits
 from tests.unit.esp.samples import FAST, ONE_OF_EACH_KIND, children, inner_packets, ipv4, ipv6, suites
 
 
@@ -236,12 +242,131 @@ def test_an_spi_in_use_is_refused_and_the_old_sa_lives_on() -> None:
     assert gateway.unprotect(client.protect(ipv4())) == ipv4()
 
 
-def test_a_worn_key_is_reported_once():
+@pytest.mark.parametrize("limits", [KeyLimits(packets=4), KeyLimits(octets=80)], ids=["packets", "bytes"])
+def test_worn_keys_are_reported_once_for_both_directions_of_each_child(limits: KeyLimits) -> None:
     told: list[int] = []
-    table = SaTable(os.urandom, worn_after=2, on_worn=told.append)
-    child = children(FAST)[0]
-    table.install(child)
-    table.switch_outbound(child.outbound_spi)
-    for _ in range(5):
-        assert isinstance(table.protect(ipv4()), bytes)
-    assert told == [child.inbound_spi]
+    client, gateway = SaTable(bytes, limits, told.append), SaTable(os.urandom)
+    back = ipv4(source="10.9.0.1", destination="10.0.0.1")
+    for number in (1, 2):
+        connect(client, gateway, FAST, number)
+        for _ in range(2):
+            client.unprotect(gateway.protect(back))
+            assert told == [0x1001][: number - 1]
+            assert isinstance(client.protect(ipv4()), bytes)
+        for _ in range(5):
+            client.unprotect(gateway.protect(back))
+            client.protect(ipv4())
+        assert told == [0x1001, 0x1002][:number]
+
+
+def test_forgeries_and_packets_that_are_not_sent_wear_no_key() -> None:
+    told: list[int] = []
+    client, gateway = SaTable(bytes, KeyLimits(packets=1), told.append), SaTable(os.urandom)
+    connect(client, gateway, FAST, 1)
+    sealed = gateway.protect(ipv4(source="10.9.0.1", destination="10.0.0.1"))
+    assert client.unprotect(sealed[:-1] + bytes([sealed[-1] ^ 1])) is DropReason.NOT_AUTHENTICATED
+    assert client.protect(ipv4(source="10.0.0.2")) is DropReason.OUTSIDE_OUTBOUND_SELECTORS
+    assert told == []
+    assert isinstance(client.unprotect(sealed), bytes)
+    assert told == [0x1001]
+
+
+# --- extended sequence numbers ----------------------------------------------------------------------------------------
+
+BORDER = 2**32
+
+
+def extended_pair(suite, sequence: int) -> tuple[SaTable, SaTable]:
+    """Client and gateway with a CHILD_SA by which `sequence` packets have gone to the gateway."""
+    client, gateway = pair(suite, esn=True)
+    client._current.sequence = sequence - 1
+    arrive = gateway._inbound[client._current.spi]._window
+    arrive.mark(sequence - 1)
+    assert gateway.unprotect(client.protect(ipv4())) == ipv4()
+    return client, gateway
+
+
+def sealed_by_hand(suite, sequence: int, payload: bytes) -> bytes:
+    """A packet to the gateway as RFC 4303 section 2.2.1 and RFC 4106 section 5 have it, written with the primitives alone."""
+    keys = children(suite)[0].outbound_keys
+    plaintext = payload + bytes([1, 2, 2, 4])
+    assert len(payload) % 16 == 12
+    spi, high, low = b"\0\0\x20\x01", (sequence >> 32).to_bytes(4, "big"), (sequence % BORDER).to_bytes(4, "big")
+    if suite.is_aead:
+        iv = sequence.to_bytes(8, "big")
+        aead = (AESGCM if suite.encryption == 20 else ChaCha20Poly1305)(keys.encryption[:-4])
+        return spi + low + iv + aead.encrypt(keys.encryption[-4:] + iv, plaintext, spi + high + low)
+    iv = bytes(16)
+    encryptor = Cipher(AES(keys.encryption), CBC(iv)).encryptor()
+    sent = spi + low + iv + encryptor.update(plaintext) + encryptor.finalize()
+    return sent + hmac.digest(keys.integrity, sent + high, "sha256")[:16]
+
+
+@pytest.mark.parametrize("sequence", [1, BORDER - 1, BORDER, BORDER + 1, 0x123456789ABCDEF0, 2**64 - 1])
+@pytest.mark.parametrize("suite", ONE_OF_EACH_KIND, ids=lambda suite: suite.name)
+def test_extended_packets_are_those_of_a_second_implementation(suite, sequence: int) -> None:
+    payload = ipv4(bytes(8))
+    client, _ = pair(suite, esn=True)
+    client._current._random = bytes
+    client._current.sequence = sequence - 1
+    expected = sealed_by_hand(suite, sequence, payload)
+    assert client.protect(payload) == expected
+    _, gateway = pair(suite, esn=True)
+    if sequence > 1:
+        gateway._inbound[0x2001]._window.mark(sequence - 1)
+    assert gateway.unprotect(expected) == payload
+    assert gateway.unprotect(expected) is DropReason.REPLAYED
+
+
+@pytest.mark.parametrize("suite", ONE_OF_EACH_KIND, ids=lambda suite: suite.name)
+@given(offsets=st.lists(st.integers(0, 60), min_size=1, max_size=60), border=st.sampled_from([1, 2, 7]))
+@settings(max_examples=25)
+def test_packets_cross_the_border_in_any_order_and_each_arrives_once(suite, offsets: list[int], border: int) -> None:
+    client, gateway = extended_pair(suite, border * BORDER - 30)
+    sent = [(ipv4(bytes([number])), client.protect(ipv4(bytes([number])))) for number in range(61)]
+    assert sent[0][1][4:8] > sent[-1][1][4:8], "the low half began again"
+    arrived: set[int] = set()
+    for offset in offsets:
+        packet, sealed = sent[offset]
+        assert gateway.unprotect(sealed) == (DropReason.REPLAYED if offset in arrived else packet)
+        arrived.add(offset)
+
+
+@pytest.mark.parametrize("suite", ONE_OF_EACH_KIND, ids=lambda suite: suite.name)
+def test_a_packet_of_an_earlier_round_is_no_packet_of_this_one(suite) -> None:
+    client, gateway = extended_pair(suite, 5000)
+    old = client.protect(ipv4(b"old"))
+    client._current.sequence = BORDER - 2
+    for _ in range(50):
+        assert isinstance(gateway.unprotect(client.protect(ipv4())), bytes)
+    assert gateway.unprotect(old) is DropReason.NOT_AUTHENTICATED
+    assert isinstance(gateway.unprotect(client.protect(ipv4())), bytes), "and the window has not moved"
+
+
+@pytest.mark.parametrize("suite", ONE_OF_EACH_KIND, ids=lambda suite: suite.name)
+def test_two_ends_that_disagree_on_extension_do_not_understand_each_other(suite) -> None:
+    client, _ = pair(suite, esn=True)
+    _, gateway = pair(suite)
+    assert gateway.unprotect(client.protect(ipv4())) is DropReason.NOT_AUTHENTICATED
+    client, _ = pair(suite)
+    _, gateway = pair(suite, esn=True)
+    assert gateway.unprotect(client.protect(ipv4())) is DropReason.NOT_AUTHENTICATED
+
+
+def test_extended_sequence_numbers_end_too() -> None:
+    client, gateway = extended_pair(FAST, 2**64 - 2)
+    last = client.protect(ipv4())
+    assert last[4:8] == b"\xff\xff\xff\xff"
+    assert gateway.unprotect(last) == ipv4()
+    assert client.protect(ipv4()) is DropReason.SEQUENCE_EXHAUSTED
+    assert client.protect(ipv4()) is DropReason.SEQUENCE_EXHAUSTED
+    assert gateway.unprotect(last) is DropReason.REPLAYED
+    forged = last[:4] + b"\0\0\0\1" + last[8:]
+    assert gateway.unprotect(forged) is DropReason.TOO_OLD
+
+
+@given(st.binary(min_size=4, max_size=120))
+def test_arbitrary_bytes_are_dropped_by_an_extended_sa(data: bytes) -> None:
+    for sequence in (2, BORDER + 5, 2**64 - 1):
+        _, gateway = extended_pair(FAST, sequence)
+        assert isinstance(gateway.unprotect(bytes.fromhex("00002001") + data), DropReason)

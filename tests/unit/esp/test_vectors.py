@@ -14,7 +14,7 @@ from anyike.esp.drops import DropReason
 from anyike.esp.packet import NEXT_HEADER_IPV4, decrypt, encapsulate, strip_trailer
 from anyike.esp.sa import InboundSa
 from anyike.ikev2.child_sa import ChildSa, EspKeys
-from tests.unit.esp.samples import WHOLE_WORLD, selector
+from tests.unit.esp.samples import UNLIMITED, WHOLE_WORLD, selector
 
 GOLDEN = Path(__file__).parents[2] / "vectors" / "anyconnect"
 
@@ -33,7 +33,7 @@ RFC_7634_ESP = bytes.fromhex(
 CHACHA20_POLY1305 = CipherSuite(28)
 RFC_7634_KEYMAT = bytes(range(0x80, 0xA4))
 
-# draft-mcgrew-gcm-test-01 section 4, those without extended sequence numbers and with a whole ESP trailer:
+# draft-mcgrew-gcm-test-01 section 4, those without extended sequence numbers and with a whole ESP trailer of its own:
 # key | salt, SPI, sequence number, IV, payload, next header (1 throughout), ciphertext | ICV.
 GCM_CASES = {
     "two DNS questions, no padding": (
@@ -77,6 +77,73 @@ GCM_CASES = {
     ),
 }
 
+# The same, but with extended sequence numbers.
+EXTENDED_GCM_CASES = {
+    "the low half is zero": (
+        "4c80cdefbb5d10da906ac73c3613a634 2e443b68",
+        (0x00004321, 0x8765432100000000, "4956ed7e3b244cfe"),
+        (
+            "45000048699a000080114db7c0a80102c0a801010a9bf15638d3010000010000"
+            "00000000045f736970045f756470037369700963796265726369747902646b0000210001"
+        ),
+        (
+            "fecf537e729d5b07dc30df528dd22b768d1b98736696a6fd348509fa13ceac34cfa2436f14a3f3cf65925bf1f4a13c5d"
+            "15b21e1884f5ff6247aeabb786b93bce61bc17d768fd9732459018148f6cbe722fd04796562dfdb4"
+        ),
+    ),
+    "both halves are the same": (
+        "3de09874b388e6491988d0c3607eae1f 57690e43",
+        (0x42F67E3F, 0x1010101010101010, "4e280000a2fca1a3"),
+        (
+            "4500003c99c300008001cb7c40679318010101010800085c02004300"
+            "6162636465666768696a6b6c6d6e6f7071727374757677616263646566676869"
+        ),
+        (
+            "fba2caa4853cf9f0f22cb10d86dd83b0fec75691cf1a04b00d1138ec9c35791765acbd8701ad79845bf9fe3fba487bc9"
+            "1755e6662b4c8d0d1f5e22739530320ae0d731cc978ecafaeae88f00e80d6e48"
+        ),
+    ),
+    "a short packet": (
+        "3de09874b388e6491988d0c3607eae1f 57690e43",
+        (0x42F67E3F, 0x1010101010101010, "4e280000a2fca1a3"),
+        "4500001c42a200008001441f406793b6e00000020a00f5ff",
+        "fba2ca845e5df9f0f22c3e6e86dd831e1fc65792cd1af9130e1379ed369f071f35e034be95f112e4e7d05d35",
+    ),
+    "the first packet, one byte of padding": (
+        "abbccddef00112233445566778899aab decaf888",
+        (0x00000100, 1, "cafedebaceface74"),
+        (
+            "4500004933ba00007f119106c3fb1d10c2b1d326c02831ce0035dd7b800302d500004e20001e8c18d75b81dc91baa047"
+            "6b91b924b280389d92c963bac046ec959b6266c04722b14923"
+        ),
+        (
+            "18a6fd42f72cbf4ab2a2ea901f73d814e3e7f243d95412e1c349c1d2fbec168f9190feebaf2cb01984e65863965d7472"
+            "b79da345e0e780191f0d2f0e0f496c226f2127b27db35724e7845d68651f57e65f354f75ff17015769623436"
+        ),
+    ),
+    "256-bit key, text": (
+        "abbccddef00112233445566778899aababbccddef00112233445566778899aab 73616c74",
+        (0x17405E67, 0x156F3126DD0DB99B, "616e640169766563"),
+        (
+            "636973636f0172756c657301746865016e6574776501646566696e6501746865"
+            "746563686e6f6c6f67696573017468617477696c6c01646566696e65746f6d6f72726f77"
+        ),
+        (
+            "d4b7ed86a1777f2ea13d6973d324c69e7b43f826fb56831226508bebd2dceb18d0a6df10e5487df074113e14c641024e"
+            "3e6773d91a62ee429b043a10e3efe6b012a49363412364f8c0cac587f249e56b11e24f30e44ccc76"
+        ),
+    ),
+    "the last sequence number": (
+        "6c6567616c697a656d6172696a75616e61616e64646f69746265666f72656961 7475726e",
+        (0x796B6963, 0xFFFFFFFFFFFFFFFF, "333021696765746d"),
+        "45000030da3a00008001df3bc0a80005c0a800010800c6cd020007006162636465666768696a6b6c6d6e6f7071727374",
+        (
+            "f97ab2aa356d8edce17644ac8c78e25dd24dedbb29ebf1b64a274b39b49c3a864cd3d78ca4ae68a32b42458fb57dbe82"
+            "1dcc63b9d0937ba2945f669368661a329fb4c053"
+        ),
+    ),
+}
+
 
 @pytest.mark.parametrize("case", GCM_CASES.values(), ids=GCM_CASES)
 def test_aes_gcm_packets_of_the_draft(case) -> None:
@@ -92,6 +159,22 @@ def test_aes_gcm_packets_of_the_draft(case) -> None:
     assert strip_trailer(plaintext) == (1, bytes.fromhex(payload))
 
 
+@pytest.mark.parametrize("case", EXTENDED_GCM_CASES.values(), ids=EXTENDED_GCM_CASES)
+def test_aes_gcm_packets_of_the_draft_with_extended_sequence_numbers(case) -> None:
+    keymat, (spi, sequence, iv), payload, sealed = case
+    encryption_key = bytes.fromhex(keymat)
+    cipher = CipherSuite(20, 8 * (len(encryption_key) - 4)).bind(encryption_key, b"", esn=True)
+
+    packet = encapsulate(cipher, spi, sequence, bytes.fromhex(payload), iv=bytes.fromhex(iv), next_header=1, esn=True)
+
+    assert packet.hex() == f"{spi:08x}{sequence & 0xFFFFFFFF:08x}{iv}{sealed}"
+    plaintext = decrypt(cipher, packet, sequence)
+    assert isinstance(plaintext, bytes)
+    assert strip_trailer(plaintext) == (1, bytes.fromhex(payload))
+    assert decrypt(cipher, packet, sequence ^ 1 << 32) is DropReason.NOT_AUTHENTICATED
+    assert decrypt(cipher, packet) is DropReason.NOT_AUTHENTICATED
+
+
 def test_chacha20_poly1305_packet_of_rfc_7634_appendix_a() -> None:
     cipher = CHACHA20_POLY1305.bind(RFC_7634_KEYMAT, b"")
     iv = bytes(range(0x10, 0x18))
@@ -101,7 +184,7 @@ def test_chacha20_poly1305_packet_of_rfc_7634_appendix_a() -> None:
 
 def test_an_inbound_sa_opens_the_rfc_7634_packet_once() -> None:
     keys = EspKeys(RFC_7634_KEYMAT, b"")
-    sa = InboundSa(ChildSa(0x01020304, 0x1000, CHACHA20_POLY1305, keys, keys, WHOLE_WORLD, WHOLE_WORLD))
+    sa = InboundSa(ChildSa(0x01020304, 0x1000, CHACHA20_POLY1305, keys, keys, WHOLE_WORLD, WHOLE_WORLD), UNLIMITED)
     assert sa.unprotect(RFC_7634_ESP) == RFC_7634_PACKET
     assert sa.unprotect(RFC_7634_ESP) is DropReason.REPLAYED
 
@@ -154,7 +237,7 @@ def test_the_esp_packets_of_the_golden_exchange_are_pings() -> None:
         child.remote_selectors,
         child.local_selectors,
     )
-    sas = {child.inbound_spi: InboundSa(child), child.outbound_spi: InboundSa(gateway_side)}
+    sas = {child.inbound_spi: InboundSa(child, UNLIMITED), child.outbound_spi: InboundSa(gateway_side, UNLIMITED)}
     esp = [data for port, data in golden_udp() if port == 4500 and data[:4] != bytes(4)]
     opened = [sas[int.from_bytes(data[:4], "big")].unprotect(data) for data in esp]
 

@@ -328,9 +328,10 @@ def test_nothing_is_acted_on_after_the_end():
 
 
 def test_after_the_keys_exist_the_source_address_does_not_matter():
-    """What proves itself may come from anywhere: a gateway may have moved (RFC 7296 2.23)."""
+    """What proves itself may come from anywhere, and is answered there (RFC 7296 2.11); the tunnel stays where it is."""
     link = Link().establish()
+    link.remote = "203.0.113.5"
     link.deliver(*link.gateway.request(wire.INFORMATIONAL), source=("203.0.113.5", 7777))
     assert not link.dropped
-    assert link.sent[-1][2] == 4500
+    assert link.sent[-1][2] == 7777
     assert link.client.remote == (GATEWAY, 4500)

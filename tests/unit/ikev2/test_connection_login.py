@@ -202,7 +202,7 @@ def test_ipv6_outside():
 
 
 def test_without_force_the_gateways_word_counts():
-    settings = ike_settings(force_encapsulation=False)
+    settings = ike_settings(force_encapsulation=False, mobike=False)
     link = Link(settings=settings).establish()
     assert link.established.child.udp_encapsulation is False
     assert {port for _, _, port in link.sent} == {500}

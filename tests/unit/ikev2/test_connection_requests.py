@@ -55,13 +55,15 @@ def test_dpd_is_answered_while_the_user_is_asked():
 
 
 def test_a_tunnel_stands_for_a_day_under_dpd():
+    """With the default lifetimes: five rekeyings of the CHILD_SA and one of the IKE SA fall into it."""
     link = Link(profile=Profile(nat="client")).establish()
     for _ in range(24 * 60):
         link._steps = 0
-        asked(link, wire.INFORMATIONAL)
-        link.run(60)
-    assert link.client.state is State.ESTABLISHED
-    assert len(link.gateway.journal.responses) == 24 * 60
+        link.let_gateway(lambda tunnel: tunnel.check_liveness()).run(60)
+    link.assert_one_tunnel()
+    answered = [payloads for _, payloads in link.gateway.journal.responses]
+    assert answered == [[]] * 24 * 60
+    assert [exchange for exchange, _ in link.gateway.journal.requests].count(wire.CREATE_CHILD_SA) in (7, 8)
     assert not link.dropped
 
 
@@ -83,7 +85,7 @@ def test_a_repeated_request_gets_the_same_bytes(fragmentation, payloads):
 def test_other_bytes_under_the_same_message_id_get_no_answer(exchange):
     link = tunnel()
     asked(link, wire.INFORMATIONAL)
-    link.gateway._own_id = 0
+    link.gateway.sa.own_id = 0
     asked(link, exchange, *(REKEY if exchange == wire.CREATE_CHILD_SA else [DELETE_IKE]))
     assert len(link.sent) == 1
     assert link.dropped == {"dropped_wrong_message_id": 1}
@@ -96,7 +98,7 @@ def test_a_request_of_the_past_or_the_future_gets_no_answer():
     asked(link, wire.INFORMATIONAL)
     link.sent.clear()
     link.transmit(old).run(1)
-    link.gateway._own_id = 7
+    link.gateway.sa.own_id = 7
     asked(link, wire.INFORMATIONAL, DELETE_IKE)
     assert link.sent == []
     assert link.dropped == {"dropped_wrong_message_id": 2}
@@ -150,12 +152,13 @@ def test_a_delete_that_crosses_ours():
     assert link.gateway.journal.responses == [(0, [])]
 
 
-def test_create_child_sa_is_refused_and_the_tunnel_stands():
+def test_another_child_sa_is_refused_and_the_tunnel_stands():
     link = tunnel()
     asked(link, wire.CREATE_CHILD_SA, *REKEY)
-    asked(link, wire.CREATE_CHILD_SA, wire.notify(16393, b"\xc0\xff\xee\1", protocol=3), *REKEY)
-    assert [wire.notifies(payloads) for _, payloads in link.gateway.journal.responses] == [{35: b""}] * 2
-    assert link.client.state is State.ESTABLISHED
+    asked(link, wire.CREATE_CHILD_SA, wire.notify(16393, protocol=3, spi=b"\1\2\3\4"), *REKEY)
+    answers = [payloads for _, payloads in link.gateway.journal.responses]
+    assert answers == [[wire.notify(35)], [wire.notify(44, protocol=3, spi=b"\1\2\3\4")]]
+    link.assert_one_tunnel()
 
 
 @pytest.mark.parametrize("exchange", [0, 33, wire.IKE_SA_INIT, wire.IKE_AUTH, 38, 255])

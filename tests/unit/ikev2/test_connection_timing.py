@@ -8,7 +8,7 @@ import pytest
 
 from anyike.errors import TunnelEnded, Unreachable
 from anyike.ikev2.events import LoginAccepted, Terminated
-from anyike.ikev2.settings import Retransmission
+from anyike.ikev2.settings import Lifetime, Retransmission
 from anyike.ikev2.states import State
 from anyike.ikev2.tunnel import GOODBYE_TRIES
 from anyike.ikev2.window import JITTER
@@ -127,7 +127,13 @@ def test_a_network_error_does_not_touch_a_tunnel_or_a_user_who_thinks():
 
 def quiet(**changes) -> Link:
     """An established tunnel that sends nothing by itself but what the test wants to see."""
-    values = {"liveness_interval": 0.0, "keepalive_interval": 0.0} | changes
+    never = Lifetime(soft=0.0, hard=0.0)
+    values = {
+        "liveness_interval": 0.0,
+        "keepalive_interval": 0.0,
+        "ike_lifetime": never,
+        "child_lifetime": never,
+    } | changes
     link = Link(settings=ike_settings(**values), profile=Profile(nat="client")).establish()
     link.sent.clear()
     return link

@@ -213,7 +213,7 @@ def proposal(**changes) -> bytes:
     [
         replaced(wire.SA, proposal(transforms=((1, 20, 128), (5, 0, 0)))),
         replaced(wire.SA, proposal(transforms=((1, 12, 256), (3, 12, 0), (5, 0, 0)))),
-        replaced(wire.SA, proposal(transforms=((1, 20, 256), (5, 1, 0)))),
+        replaced(wire.SA, proposal(transforms=((1, 20, 256), (5, 2, 0)))),
         replaced(wire.SA, proposal(transforms=((1, 20, 256),))),
         replaced(wire.SA, proposal(transforms=((1, 20, 256), (1, 20, 256), (5, 0, 0)))),
         replaced(wire.SA, proposal(transforms=())),

@@ -36,6 +36,7 @@ from anyike.ikev2.proposals import (
     offer_ike,
     parse_esp,
     parse_ike,
+    select_esp,
 )
 from anyike.wire import Reader
 
@@ -49,6 +50,7 @@ PRF_256 = Transform(PRF, PrfId.HMAC_SHA2_256)
 ECP_384 = Transform(DH, GroupId.ECP_384)
 MODP_2048 = Transform(DH, GroupId.MODP_2048)
 NO_ESN = Transform(ESN, EsnId.NONE)
+EXTENDED = Transform(ESN, EsnId.ESN)
 NO_INTEGRITY = Transform(INTEG, IntegrityId.NONE)
 SPI = 0xCAFEBABE
 
@@ -93,10 +95,13 @@ def test_ike_strings(text, transforms):
 @pytest.mark.parametrize(
     ("text", "transforms"),
     [
-        ("aes256gcm16", (GCM_256, NO_ESN)),
+        ("aes256gcm16", (GCM_256, EXTENDED, NO_ESN)),
+        ("aes256gcm16-esn", (GCM_256, EXTENDED)),
         ("aes256gcm16-noesn", (GCM_256, NO_ESN)),
-        ("aes256-sha256", (CBC_256, SHA256, NO_ESN)),
-        ("aes256-sha256-ecp384", (CBC_256, SHA256, ECP_384, NO_ESN)),
+        ("aes256gcm16-esn-noesn", (GCM_256, EXTENDED, NO_ESN)),
+        ("noesn-aes256gcm16-esn", (GCM_256, NO_ESN, EXTENDED)),
+        ("aes256-sha256", (CBC_256, SHA256, EXTENDED, NO_ESN)),
+        ("aes256-sha256-ecp384-noesn", (CBC_256, SHA256, ECP_384, NO_ESN)),
     ],
 )
 def test_esp_strings(text, transforms):
@@ -142,7 +147,8 @@ def test_weak_words_are_reported():
         ("aes256-prfsha256-ecp256", ["needs an integrity algorithm", "sha256"]),
         ("aes256gcm16-aes256-prfsha384-ecp384", ["mixes aes256gcm16", "two proposals"]),
         ("aes256gcm16-sha256-prfsha384-ecp384", ["aes256gcm16 protects integrity itself"]),
-        ("aes256gcm16-prfsha384-ecp384-noesn", ["noesn"]),
+        ("aes256gcm16-prfsha384-ecp384-noesn", ["leave esn and noesn out"]),
+        ("aes256gcm16-prfsha384-ecp384-esn", ["leave esn and noesn out"]),
     ],
 )
 def test_what_is_wrong_with_an_ike_string(text, parts):
@@ -160,7 +166,7 @@ def test_what_is_wrong_with_an_ike_string(text, parts):
         ("aes256", "needs an integrity algorithm"),
         ("sha256", "names no encryption"),
         ("aes256gcm16-sha256", "protects integrity itself"),
-        ("aes256gcm16-esn", "unknown word 'esn'"),
+        ("aes256gcm16-noesm", "unknown word 'noesm'; allowed are .*, esn, noesn$"),
     ],
 )
 def test_what_is_wrong_with_an_esp_string(text, part):
@@ -168,7 +174,7 @@ def test_what_is_wrong_with_an_esp_string(text, part):
         parse_esp(text)
 
 
-words = st.sampled_from((*ALLOWED_WORDS, "aes", "sha", "curve25519", "esn", ""))
+words = st.sampled_from((*ALLOWED_WORDS, "aes", "sha", "curve25519", ""))
 
 
 @given(st.text() | st.lists(words, max_size=8).map("-".join), st.sampled_from([parse_ike, parse_esp]))
@@ -189,6 +195,7 @@ def test_any_string_gives_a_usable_proposal_or_the_declared_error(text, parse):
         assert chosen.group == spec.groups[0]
     else:
         assert choose_esp([spec], SPI, esp_answer(1, *first)).spi == 0x01020304
+        assert {t.id for t in spec.transforms if t.type == ESN} <= set(EsnId)
 
 
 # --- offers -----------------------------------------------------------------------------------------------------------
@@ -238,8 +245,40 @@ def test_a_choice_from_either_ike_proposal():
 
 def test_a_choice_from_either_esp_proposal():
     assert choose_esp(ESP_OFFER, SPI, esp_answer(1, GCM_128, NO_ESN)) == ChosenEsp(CipherSuite(20, 128), 0x01020304)
-    expected = ChosenEsp(CipherSuite(12, 256, 12), 0xFFFFFFFF)
-    assert choose_esp(ESP_OFFER, SPI, esp_answer(2, CBC_256, SHA256, NO_ESN, spi=b"\xff" * 4)) == expected
+    expected = ChosenEsp(CipherSuite(12, 256, 12), 0xFFFFFFFF, esn=True)
+    assert choose_esp(ESP_OFFER, SPI, esp_answer(2, CBC_256, SHA256, EXTENDED, spi=b"\xff" * 4)) == expected
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "esn"),
+    [
+        ("", "-esn", True),
+        ("", "-noesn", False),
+        ("", "-noesn-esn", False),
+        ("", "-esn-noesn", True),
+        ("-noesn", "-esn-noesn", False),
+        ("-noesn", "-noesn", False),
+        ("-esn", "-noesn-esn", True),
+        ("-noesn-esn", "-esn-noesn", True),
+        ("-noesn", "-esn", None),
+        ("-esn", "-noesn", None),
+    ],
+)
+def test_a_gateway_that_offers_finds_its_first_kind_of_sequence_number_that_is_ours_too(ours, theirs, esn):
+    offer = offer_esp([parse_esp("aes256gcm16" + theirs)], 0x01020304)
+    if esn is None:
+        with pytest.raises(UnacceptableChoice):
+            select_esp([parse_esp("aes256gcm16" + ours)], offer)
+        return
+    answer, chosen = select_esp([parse_esp("aes256gcm16" + ours)], offer)
+    assert answer.transforms == (GCM_256, EXTENDED if esn else NO_ESN)
+    assert chosen == ChosenEsp(CipherSuite(20, 256), 0x01020304, esn=esn)
+
+
+@pytest.mark.parametrize(("text", "transform"), [("aes256gcm16-esn", NO_ESN), ("aes256gcm16-noesn", EXTENDED)])
+def test_the_other_kind_of_sequence_number_is_no_choice(text, transform):
+    with pytest.raises(UnacceptableChoice):
+        choose_esp([parse_esp(text)], SPI, esp_answer(1, GCM_256, transform))
 
 
 def test_integrity_none_beside_an_aead_is_the_same_as_nothing():
@@ -319,8 +358,8 @@ def test_an_esp_spi_that_cannot_be_is_refused(spi):
     "transforms",
     [
         (GCM_256,),
-        (GCM_256, Transform(ESN, EsnId.ESN)),
-        (GCM_256, NO_ESN, Transform(ESN, EsnId.ESN)),
+        (GCM_256, Transform(ESN, 2)),
+        (GCM_256, NO_ESN, EXTENDED),
         (GCM_256, NO_ESN, ECP_384),
         (GCM_256, NO_ESN, PRF_384),
     ],
