@@ -195,8 +195,12 @@ def _run(
     ui = Terminal(_verbosity(arguments), on_established)
     secret_lines = SecretLines(_STANDARD_INPUT) if arguments.passwd_on_stdin else None
 
+    kept: dict[str, str] = {}
+
     def make_respondent() -> Respondent:
-        return respondent(settings, console=console, entries=entries, secret_lines=secret_lines, tell=ui.tell)
+        return respondent(
+            settings, console=console, entries=entries, secret_lines=secret_lines, tell=ui.tell, kept=kept
+        )
 
     own_pid_file = pid_file(arguments.pid_file and arguments.pid_file.absolute(), invoking_user())
     with interruptible(), profile_lock(name), own_pid_file, asyncio.Runner(loop_factory=InterruptibleLoop) as runner:

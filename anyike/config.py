@@ -280,6 +280,7 @@ class Login(Section):
     group_access: Literal["name", "url"] = "name"
     tries: Annotated[int, Field(ge=1, le=10)] = 3
     accept_banner: bool = False
+    keep_credentials: bool = False
     client_version: Text = "4.9.01095"
     auth_methods: Annotated[tuple[Text, ...], Strict(False)] = ("multiple-cert", "single-sign-on", "single-sign-on-v2")
     form_entries: Annotated[tuple[Annotated[str, AfterValidator(_form_entry)], ...], Strict(False)] = ()

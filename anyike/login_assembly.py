@@ -5,7 +5,7 @@ Rooms that most logins never enter are imported when a setting or a question lea
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING
 
 from anyike import paths
@@ -36,8 +36,12 @@ def respondent(
     entries: Sequence[FormEntry],
     secret_lines: SecretLines | None,
     tell: Callable[[str], None],
+    kept: MutableMapping[str, str] | None = None,
 ) -> Respondent:
-    """Who answers with these settings; `entries` are the command line's. ConfigurationError."""
+    """Who answers with these settings. ConfigurationError.
+
+    `entries` are the command line's; `kept` are the answers of earlier logins, which only `login.keep_credentials` fills.
+    """
     login = settings.login
     user = invoking_user(login.run_as)
     asked = user if console is not None else unattended(user)
@@ -52,6 +56,7 @@ def respondent(
         },
         secret_lines=secret_lines,
         password_sources=tuple(_password_sources(settings, asked)),
+        kept=kept if settings.login.keep_credentials else None,
     )
     return Respondent(
         filler=filler,

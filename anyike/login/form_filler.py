@@ -11,7 +11,8 @@ A field is answered by the first of these that can:
    the passwords of `challenge` and to `secondary_password`, too.) Of several such fields the first.
 5. `login.secrets`, for exactly the field that it names.
 6. `--passwd-on-stdin`: the next line, for any password. A repeat takes none.
-7. `login.password_command`, `login.password_keyring`, `login.password_credential`: for the first factor's `password` alone.
+7. What was answered in an earlier login of this process, with `login.keep_credentials`. Then, for the first factor's
+   `password` alone, `login.password_command`, `login.password_keyring`, `login.password_credential`.
 8. The terminal. What was typed is the default of the next try, except secrets.
 9. Without a terminal, the value that the gateway has filled in; never for passwords.
 
@@ -25,12 +26,14 @@ and a token answer a few times only in one login, whatever the forms and fields 
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from anyike.eap.form import Answers, Field, FieldType, Form
+from anyike.eap.form import BANNER, Answers, Field, FieldType, Form
 from anyike.errors import LoginFailed
 from anyike.login import form_advice
 from anyike.login.form_entries import FormEntry, find_entry
@@ -51,6 +54,18 @@ _MAX_USES = 3
 """Of one source in one login: for other forms with the same field, and for further rounds of a challenge."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeptSecret:
+    """A secret that was given to this process before."""
+
+    secret: str = dataclasses.field(repr=False)
+    name: str = "the earlier login (login.keep_credentials)"
+
+    async def read(self) -> str:
+        """It."""
+        return self.secret
+
+
 class FormFiller:
     """Fills the forms of one login.
 
@@ -63,6 +78,7 @@ class FormFiller:
         secrets: sources for single fields, by FIELD or FORM:FIELD.
         secret_lines: standard input, if passwords come from there.
         password_sources: sources for the first factor's password, in their order.
+        kept: answers of earlier logins by FORM:FIELD, to which this one adds its own; None keeps nothing.
     """
 
     def __init__(
@@ -76,6 +92,7 @@ class FormFiller:
         secrets: Mapping[str, SecretSource] = MappingProxyType({}),
         secret_lines: SecretLines | None = None,
         password_sources: Sequence[SecretSource] = (),
+        kept: MutableMapping[str, str] | None = None,
     ) -> None:
         self._prompt = None if console is None else FormPrompt(console)
         self._user = user
@@ -85,6 +102,8 @@ class FormFiller:
         self._secrets = secrets
         self._secret_lines = secret_lines
         self._password_sources = password_sources
+        self._kept = kept
+        self._kept_before = dict(kept or {})
         self._given_by: dict[str, dict[str, str]] = {}
         self._answered: defaultdict[str, list[str]] = defaultdict(list)  # the name of a source to the ids of forms
         self._codes_given = 0
@@ -117,6 +136,7 @@ class FormFiller:
                 values[field.name] = secret
         if missing:
             values |= await self._ask(form, missing, rejected, withheld)
+        self._keep(form, values, purposes)
         if code_field is not None:
             values[code_field.name] = await self._next_code(form, code_field)  # last: it may be valid for seconds only
         return Answers(values)
@@ -139,9 +159,19 @@ class FormFiller:
         entry = find_entry(self._entries, form.id, field.name)
         if entry is not None:
             return _entered(form, field, entry)
-        if field.name == "username" and field.type is FieldType.TEXT and not field.second_factor:
+        if field.name == "username" and field.type is FieldType.TEXT and not field.second_factor and self._user:
             return self._user
-        return None
+        visible = field.type is not FieldType.PASSWORD and form.id != BANNER
+        return self._kept_before.get(f"{form.id}:{field.name}") if visible and not form.error else None
+
+    def _keep(self, form: Form, values: Mapping[str, str], purposes: Mapping[str, Purpose]) -> None:
+        """For the next login, if the user allows that: what is good for more than once."""
+        if self._kept is None or form.id in (BANNER, CHALLENGE):
+            return
+        for field in form.fields:
+            lasting = purposes.get(field.name) in (None, Purpose.FIRST_PASSWORD, Purpose.OTHER)
+            if lasting and field.name in values and field.type is not FieldType.HIDDEN:
+                self._kept[f"{form.id}:{field.name}"] = values[field.name]
 
     def _field_for_code(self, form: Form, fields: Sequence[Field], purposes: Mapping[str, Purpose]) -> Field | None:
         """Rank 4: the field that the user has named, else the first that takes a code by its nature."""
@@ -181,6 +211,11 @@ class FormFiller:
         if line is not None:
             self._note(form, field, STANDARD_INPUT_OPTION)
             return line
+        kept = self._kept_before.get(f"{form.id}:{field.name}")
+        if kept is not None and purpose in (Purpose.FIRST_PASSWORD, Purpose.OTHER):
+            secret = await self._read(form, field, KeptSecret(kept), withheld)
+            if secret is not None:
+                return secret
         for source in self._password_sources if purpose is Purpose.FIRST_PASSWORD else ():
             secret = await self._read(form, field, source, withheld)
             if secret is not None:

@@ -24,7 +24,12 @@ PASSWORD = Field("password", FieldType.PASSWORD, "Password")
 
 async def fill(fields, *, form="main", entries=(), **sections):
     answers = respondent(
-        Settings.model_validate(GATEWAY | sections), console=None, entries=entries, secret_lines=None, tell=print
+        Settings.model_validate(GATEWAY | sections),
+        console=None,
+        entries=entries,
+        secret_lines=None,
+        tell=print,
+        kept={},
     )
     return dict((await answers.answer(Form(form, fields=tuple(fields)))).values)
 

@@ -576,3 +576,31 @@ async def test_nothing_shows_an_answer():
     filled = await given.fill(LOGIN)
     assert "swordfish" not in repr(filled)
     assert "swordfish" not in repr(given)
+
+
+class TestKept:
+    """`login.keep_credentials`: the next login of the same process."""
+
+    async def test_what_was_typed_answers_the_next_login(self, person):
+        kept: dict[str, str] = {}
+        first = start(filler(person.console, kept=kept), LOGIN)
+        await person.answer("Username: ", "ada\n")
+        await person.answer("Password: ", "hunter2\n")
+        await first
+        found = await answers(filler(kept=kept), LOGIN)
+        assert (found["username"], found["password"]) == ("ada", "hunter2")
+
+    async def test_codes_and_new_passwords_are_not_kept(self):
+        kept: dict[str, str] = {}
+        await answers(filler(secret_lines=standard_input(b"123456\n"), kept=kept), CHALLENGE)
+        assert kept == {}
+
+    async def test_a_kept_password_that_was_rejected_is_not_sent_again(self):
+        given = filler(user="ada", kept={"main:password": "old"})
+        assert (await answers(given, LOGIN))["password"] == "old"
+        assert "login.keep_credentials" in await failure(given, again(LOGIN))
+
+    async def test_nothing_is_kept_unless_that_was_allowed(self):
+        given = filler(user="ada", secret_lines=standard_input(b"secret\n"))
+        await answers(given, LOGIN)
+        assert given._kept is None
