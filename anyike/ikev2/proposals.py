@@ -151,8 +151,8 @@ def parse_ike(text: str) -> ProposalSpec:
 def parse_esp(text: str) -> ProposalSpec:
     """An ESP proposal: encryption and, unless AEAD, integrity; groups in it are for rekeying with PFS.
 
-    Sequence numbers are extended (esn), or not (noesn), as the gateway likes, who finds both where neither is named or
-    both are: "the initiator will usually include two ESN transforms" (RFC 7296 3.3.2).
+    `esn` and `noesn`: sequence numbers are extended, or not. With both words, or with neither, the gateway may choose, as
+    RFC 7296 3.3.2 expects of an initiator that can do both.
 
     Raises:
         InvalidProposal: says which word is unknown or what is missing.

@@ -61,3 +61,19 @@ def test_we_rekey(rig: Rig, client: Client) -> None:
     assert before[0] != after[0]
     assert before[1] != after[1]
     assert process.stays_up(1)
+
+
+@pytest.mark.parametrize("limit", [{"rekey_packets": 100}, {"rekey_bytes": 8_400}], ids=["packets", "bytes"])
+def test_we_rekey_what_has_carried_enough(rig: Rig, client: Client, limit: dict[str, int]) -> None:
+    """A ping and its reply have 84 bytes each; the limit may be a tenth lower."""
+    rig.configure()
+    process = client.up(esp=limit)
+    before = spis(rig)
+    ping(client)
+    assert spis(rig) == before
+    ping(client, 60)
+    after = spis(rig)
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    assert sas(rig) == (1, 1)
+    assert process.stays_up(1)

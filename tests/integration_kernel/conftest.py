@@ -22,11 +22,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    """What `observe.py` saw, by ESP proposal: the fields of its Observation."""
-    results = tmp_path_factory.mktemp("uml")
-    boot(results)
-    file = results / "results.json"
-    if not file.exists():
-        raise UmlError(f"no results; the logs are in {results}\n{console_of(results)}")
-    return json.loads(file.read_text())
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory with what `observe.py` saw."""
+    directory = tmp_path_factory.mktemp("uml")
+    boot(directory)
+    if not (directory / "results.json").exists():
+        raise UmlError(f"no results; the logs are in {directory}\n{console_of(directory)}")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def seen(results: Path) -> Seen:
+    """By ESP proposal: the fields of an Observation."""
+    return json.loads((results / "results.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def borders(results: Path) -> dict[str, list[int]]:
+    """By algorithms and high half: the pings that came back."""
+    return json.loads((results / "borders.json").read_text())

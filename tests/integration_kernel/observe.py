@@ -23,6 +23,8 @@ from container.scenario import Scenario
 from host import namespace
 from rig import COMMAND_LIMIT, Rig, RigError
 
+from tests.integration_kernel.sequence_border import cross_borders
+
 ROOT = Path("/run/gateway")
 RESULTS = Path("/run/results")
 READY_LIMIT = 20.0
@@ -157,7 +159,8 @@ def observe(rig: KernelRig, client: Client, proposal: str) -> Observation:
 
 
 def main() -> None:
-    """One connection for each proposal."""
+    """One connection for each proposal; and what no connection can last long enough for."""
+    (RESULTS / "borders.json").write_text(json.dumps(cross_borders()))
     rig = KernelRig()
     rig.start()
     directory = Path("/run/client")

@@ -6,8 +6,10 @@ import re
 import pytest
 
 from anyike import assembly, paths
-from anyike.config import Device, Gateway, Settings
+from anyike.config import Device, Esp, Gateway, Settings
 from anyike.errors import HostSetupFailed
+from anyike.esp.sa import LAST_SEQUENCE
+from anyike.esp.wear import KeyLimits
 
 
 @pytest.fixture
@@ -60,3 +62,10 @@ def test_pins_reach_the_policy_each_as_its_kind():
     in_chain = assembly.trust_policy(Settings(gateway=Gateway(host="a", chain_pins=[chain])), "a")
     assert (in_chain.pins, in_chain.chain_pins) == ((), (chain,))
     assert in_chain.roots
+
+
+def test_the_limits_of_keys_by_use():
+    settings = Settings(gateway=Gateway(host="a"), esp=Esp(rekey_packets=3, rekey_bytes=5))
+    assert assembly.key_limits(settings) == KeyLimits(packets=3, octets=5)
+    default = assembly.key_limits(Settings(gateway=Gateway(host="a")))
+    assert 0 < default.packets < LAST_SEQUENCE
