@@ -48,7 +48,7 @@ class ChildInput(Enum):
 
     REKEY = "a limit is near, or somebody wants new keys"
     PUT_OFF = "the gateway does not rekey now"
-    SUPERSEDED = "the gateway made its successor"
+    SUPERSEDED = "it has a successor"
     DELETE = "either side deletes it"
 
 
@@ -85,7 +85,7 @@ CHILD: tuple[Transition[ChildState], ...] = (
         (ChildState.INSTALLED, ChildState.REKEYING),
         ChildInput.SUPERSEDED,
         ChildState.REPLACED,
-        "the gateway has to delete it",
+        "whoever made the successor deletes it",
     ),
     Transition(
         (ChildState.INSTALLED, ChildState.REKEYING, ChildState.REPLACED),

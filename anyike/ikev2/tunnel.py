@@ -675,6 +675,9 @@ class Tunnel:
             return
         if theirs is not None and min(rekeying.nonces) < min(theirs[1]):
             log.info("the gateway rekeyed the IKE SA at the same time: its new one stays")
+            if theirs[0] not in self._sas:
+                self._end_by_gateway()
+                return
             self._adopt(theirs[0], sa, now)
             new.replaced = True
             self._sas.append(new)
@@ -694,7 +697,9 @@ class Tunnel:
         theirs: tuple[IkeSa, tuple[bytes, ...]] | None,
         now: float,
     ) -> None:
-        if theirs is not None:
+        if theirs is not None and theirs[0] not in self._sas:
+            self._end_by_gateway()
+        elif theirs is not None:
             self._adopt(theirs[0], sa, now)
         elif notify.type == NotifyType.INVALID_KE_PAYLOAD and rekeying.take_group(notify):
             self._ask_for_ike(sa, rekeying, now)
@@ -791,8 +796,9 @@ class Tunnel:
     def _ike_deleted(self, sa: IkeSa, said: responder.Informational, now: float) -> None:
         theirs, self._their_ike_rekeying = self._their_ike_rekeying, None
         if theirs is not None and sa is theirs[0]:
+            self._their_ike_rekeying = theirs  # whether it was the one to stay the nonces of ours will say
             self._forget(sa)
-        elif theirs is not None and sa is self._current:
+        elif theirs is not None and sa is self._current and theirs[0] in self._sas:
             # It closes what we are rekeying ourselves: our request is forgotten, its new SA is the one (RFC 7296 2.25.2).
             self._our_ike_rekeying = None
             self._adopt(theirs[0], sa, now)
@@ -801,8 +807,12 @@ class Tunnel:
             self._their_ike_rekeying = theirs
             self._forget(sa)
         else:
-            self._error = self._error if self.leaving else TunnelEnded(f"{said.reason}{said.words}")
-            self._end()
+            self._end_by_gateway(f"{said.reason}{said.words}")
+
+    def _end_by_gateway(self, reason: str = "the gateway ended the session") -> None:
+        if not self.leaving:
+            self._error = TunnelEnded(reason)
+        self._end()
 
     def _end(self) -> None:
         if self.over:
