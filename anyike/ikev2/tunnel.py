@@ -626,10 +626,10 @@ class Tunnel:
             best = [child for child in usable if child.state is not ChildState.REPLACED]
             self._switch((best or usable)[-1])
 
-    def _check_children(self, now: float, words: str = "") -> None:
+    def _check_children(self, now: float, error: TunnelEnded | None = None) -> None:
         """A tunnel without a CHILD_SA is none; what is being made, or asked for, may still be one."""
         if not self._children and not self._installing and not self._current.busy_with(Subject.CHILD):
-            self.leave(TunnelEnded(f"the gateway deleted the tunnel's CHILD_SA{words}"), now)
+            self.leave(error or TunnelLost("the gateway does not know the tunnel's CHILD_SA any more"), now)
 
     # --- the IKE SA ----------------------------------------------------------------------------------------------------
 
@@ -780,7 +780,7 @@ class Tunnel:
             child.happen(ChildInput.DELETE)
             self._remove(child, now)
         if named:
-            self._check_children(now, said.words)
+            self._check_children(now, TunnelEnded(f"the gateway deleted the tunnel's CHILD_SA{said.words}"))
         if said.auth_lifetime is not None:
             self._owner.emit(Reauthenticate(said.auth_lifetime))
         self._consider_redirect(payloads, now)
