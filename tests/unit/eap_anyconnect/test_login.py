@@ -467,3 +467,15 @@ def test_what_was_not_asked_for_is_refused(dialogue):
 @pytest.mark.parametrize("username", ["ada", None])
 def test_identity_is_the_user_name_of_the_settings(username):
     assert Dialogue(replace(SETTINGS, username=username)).method.identity() == username
+
+
+def test_identifiers_that_jump_are_echoed_and_nothing_more(dialogue):
+    """Inside IKEv2 they have no function (RFC 7296 3.16): each reply has that of its request (`Dialogue` compares them)."""
+    dialogue.identifier = 250
+    assert asked(dialogue.says(login())) == ["username", "password"]
+    assert dialogue.answers(username="ada", password="x").identifier == 251
+    dialogue.identifier = 6
+    assert dialogue.says(login(inside=REJECTED)).question.error == "Login failed."
+    assert dialogue.answers(username="ada", password="y").identifier == 7
+    dialogue.identifier = 6  # and the same number again
+    accepted(dialogue)
