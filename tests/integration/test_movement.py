@@ -55,3 +55,21 @@ def test_the_interface_is_down_for_a_while(rig: Rig, client: Client) -> None:
     client.run("ip", "link", "set", UPLINK, "up")
     wait_until(lambda: reaches(client))
     assert process.running
+
+
+def test_from_ipv4_to_ipv6_and_back(rig: Rig, client: Client) -> None:
+    """The gateway said in IKE_AUTH where else it is (RFC 4555 3.4); the tunnel and its inner addresses stay."""
+    rig.configure()
+    process = up(client)
+    client.run("ip", "address", "del", f"{HOME}/24", "dev", UPLINK)
+    try:
+        wait_until(lambda: gateway_sees(rig, "2001:db8:1::2") and reaches(client))
+    finally:
+        client.run("ip", "address", "add", f"{HOME}/24", "dev", UPLINK)
+    client.run("ip", "-6", "address", "del", "2001:db8:1::2/64", "dev", UPLINK)
+    try:
+        wait_until(lambda: gateway_sees(rig, HOME) and reaches(client))
+    finally:
+        client.run("ip", "-6", "address", "add", "2001:db8:1::2/64", "dev", UPLINK, "nodad")
+    assert process.running
+    assert process.output.count(" is up, to ") == 1
