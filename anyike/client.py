@@ -31,6 +31,8 @@ MAX_REFUSALS = 5
 MAX_REDIRECTS = 5
 REDIRECT_PERIOD = 300.0
 """Specification: RFC 5685 4 gives these numbers and seconds against redirects in a circle."""
+STEADY = 60.0
+"""Seconds that make a tunnel a lasting one: those that are lost sooner come back ever more slowly, and none is renewed sooner."""
 EARLY = 0.9
 """At this part of the time that a login is good for (AUTH_LIFETIME) the next one begins."""
 
@@ -147,9 +149,11 @@ class _Client:
         try:
             try:
                 await self._set_up(session)
-                backoff.reset()
                 self._refusals = 0
+                since = asyncio.get_running_loop().time()
                 error = await session.stay()
+                if asyncio.get_running_loop().time() - since >= STEADY:
+                    backoff.reset()
             finally:
                 await session.end(log_off=self._log_off)
                 self._session = None
@@ -228,7 +232,7 @@ class _Client:
 
     def _limit_authentication(self, seconds: int) -> None:
         """The gateway wants another login within this time (RFC 4478): a little earlier is in time."""
-        timer = asyncio.get_running_loop().call_later(seconds * EARLY, self.log_in_anew)
+        timer = asyncio.get_running_loop().call_later(max(seconds * EARLY, STEADY), self.log_in_anew)
         self._watching.callback(timer.cancel)
 
     def _time_is_over(self) -> None:

@@ -149,7 +149,7 @@ def liveness(scene: Scene) -> tuple[str, float]:
     scene.heal()
     if scene.operation in scene.fault.survived:
         by_gateway = scene.operation is Operation.GATEWAY_LIVENESS
-        check = "sending DPD request" if by_gateway else r"parsed INFORMATIONAL request \d+ \[ \]"
+        check = "sending DPD request" if by_gateway else r"parsed INFORMATIONAL request \d+ \[ (N\(NATD_\w+\) )*\]"
         assert re.search(check, scene.rig.charon_log()), f"nobody has checked anything:\n{scene.told(process)}"
     return scene.judge(process), seconds
 
