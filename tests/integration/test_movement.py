@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Iterator
 
+import pytest
 from client import Client
 from rig import Rig
 from test_reconnect import QUICK, reaches, up, wait_until
 
 UPLINK = "uplink"
+AS_BEFORE = (
+    "link set uplink up",
+    "address flush dev uplink",
+    "address add {client_ipv4}/24 dev uplink",
+    "-6 address add {client_ipv6}/64 dev uplink nodad",
+    "route replace default via {gateway_ipv4} dev uplink",
+    "-6 route replace default via {gateway_ipv6} dev uplink",
+)
 SIZE = 20 * 2**20
 HOME, AWAY = "192.0.2.2", "192.0.2.3"
+HOME_IPV6 = "2001:db8:1::2"
+
+
+@pytest.fixture(autouse=True)
+def home(rig: Rig, client: Client) -> Iterator[None]:
+    """The namespace as the rig has made it: other tests use it too."""
+    yield
+    for process in client.processes:
+        process.close()
+    for command in AS_BEFORE:
+        rig.run_in_client_namespace(
+            ["ip", *command.format(**rig.info, client_ipv4=HOME, client_ipv6=HOME_IPV6).split()]
+        )
 
 
 def move(client: Client, before: str, after: str) -> None:
@@ -63,13 +86,13 @@ def test_from_ipv4_to_ipv6_and_back(rig: Rig, client: Client) -> None:
     process = up(client)
     client.run("ip", "address", "del", f"{HOME}/24", "dev", UPLINK)
     try:
-        wait_until(lambda: gateway_sees(rig, "2001:db8:1::2") and reaches(client))
+        wait_until(lambda: gateway_sees(rig, HOME_IPV6) and reaches(client))
     finally:
         client.run("ip", "address", "add", f"{HOME}/24", "dev", UPLINK)
-    client.run("ip", "-6", "address", "del", "2001:db8:1::2/64", "dev", UPLINK)
+    client.run("ip", "-6", "address", "del", f"{HOME_IPV6}/64", "dev", UPLINK)
     try:
         wait_until(lambda: gateway_sees(rig, HOME) and reaches(client))
     finally:
-        client.run("ip", "-6", "address", "add", "2001:db8:1::2/64", "dev", UPLINK, "nodad")
+        client.run("ip", "-6", "address", "add", f"{HOME_IPV6}/64", "dev", UPLINK, "nodad")
     assert process.running
     assert process.output.count(" is up, to ") == 1

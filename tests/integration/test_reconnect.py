@@ -52,7 +52,9 @@ def up(client: Client, **more):
 
 
 def rules(client: Client) -> str:
-    return client.run("ip", "rule", "show") + client.run("ip", "route", "show", "table", "all")
+    """What of the host is the tunnel's."""
+    shown = client.run("ip", "rule", "show") + client.run("ip", "route", "show", "table", "all")
+    return "\n".join(line for line in shown.splitlines() if "uplink" not in line and "fe80:" not in line)
 
 
 @pytest.mark.usefixtures("charon")

@@ -30,7 +30,7 @@ def test_options():
         action for action in commands.choices["connect"]._actions if action.option_strings and action.dest != "help"
     ]
     rows = re.findall(r"^\| (`-.*?) \| (\S.*) \|$", section("### Options of `anyike connect`"), re.MULTILINE)
-    documented = {frozenset(re.findall(r"`(-[a-z-]+)`", names)) for names, _ in rows}
+    documented = {frozenset(re.findall(r"`(-[A-Za-z-]+)`", names)) for names, _ in rows}
     assert documented == {frozenset(action.option_strings) for action in options}
 
 
