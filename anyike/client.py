@@ -19,6 +19,7 @@ from anyike.errors import AnyikeError, ExitCode, GatewayRefused, Redirected, Tun
 from anyike.host_tunnel import HostTunnel, load_host_network
 from anyike.ikev2.events import Address
 from anyike.login.respondent import Respondent
+from anyike.net.resolve import Candidate
 from anyike.session import Interrupted, Session
 from anyike.summary import summarize
 from anyike.tun.userspace import UserspaceDataPath
@@ -33,6 +34,8 @@ REDIRECT_PERIOD = 300.0
 """Specification: RFC 5685 4 gives these numbers and seconds against redirects in a circle."""
 STEADY = 60.0
 """Seconds that make a tunnel a lasting one: those that are lost sooner come back ever more slowly, and none is renewed sooner."""
+OWN_ECHO = 3.0
+"""Seconds in which a change of the network may be our own release of routes, which is no reason to try again."""
 EARLY = 0.9
 """At this part of the time that a login is good for (AUTH_LIFETIME) the next one begins."""
 
@@ -75,6 +78,10 @@ async def connect(
     return ExitCode.OK if client.was_up else ExitCode.INTERRUPTED
 
 
+class _Anew(TunnelLost):
+    """Nothing was lost: somebody wants another login."""
+
+
 class _Client:
     """Sessions one after the other over one data path and one host."""
 
@@ -98,7 +105,10 @@ class _Client:
         self._log_off = True
         self._wake = asyncio.Event()
         self._watching = AsyncExitStack()
-        self._moving: asyncio.Task[None] | None = None
+        self._reauthentication: asyncio.TimerHandle | None = None
+        self._is_up = False
+        self._deaf_until = 0.0
+        self._known: dict[str, list[Candidate]] = {}
         self._refusals = 0
         self._redirects: deque[float] = deque(maxlen=MAX_REDIRECTS)
         self._inner: frozenset[IPv4Address | IPv6Address] = frozenset()
@@ -134,6 +144,7 @@ class _Client:
                     self._ui,
                     self._failure,
                     self._fail,
+                    self._known,
                     redirected,
                 )
                 error = await self._live(session, backoff)
@@ -142,7 +153,9 @@ class _Client:
                     continue
                 if error is None:
                     return "logged off" if self._log_off else "left without logging off"
-                await self._wait_to_come_back(error, backoff)
+                self._wanted_anew = False
+                if not isinstance(error, _Anew):
+                    await self._wait_to_come_back(error, backoff)
 
     async def _live(self, session: Session, backoff: Backoff) -> AnyikeError | None:
         """One session from its login to its end: why it was lost, or None when the user ended it."""
@@ -155,8 +168,12 @@ class _Client:
                 if asyncio.get_running_loop().time() - since >= STEADY:
                     backoff.reset()
             finally:
+                self._is_up = False
+                if self._reauthentication is not None:
+                    self._reauthentication.cancel()
                 await session.end(log_off=self._log_off)
                 self._session = None
+                await self._data_path.remove_all()
         except Redirected as elsewhere:
             return elsewhere
         except (Unreachable, TunnelEnded, GatewayRefused) as lost:
@@ -166,8 +183,7 @@ class _Client:
         if error is not None and not isinstance(error, Redirected) and not self._comes_back(error):
             raise error
         if error is None and self._wanted_anew:
-            self._wanted_anew = False
-            return TunnelLost("logging in anew, as was asked for")
+            return _Anew("logging in anew")
         return error
 
     def _follow(self, redirected: Redirected, from_host: str) -> tuple[str, str]:
@@ -206,6 +222,7 @@ class _Client:
         session.on_lifetime = self._limit_authentication
         if established.auth_lifetime is not None:
             self._limit_authentication(established.auth_lifetime)
+        self._is_up = True
         self._inner = frozenset(address.ip for address in established.configuration.addresses)
         if not self.was_up:
             self._watch()
@@ -232,8 +249,10 @@ class _Client:
 
     def _limit_authentication(self, seconds: int) -> None:
         """The gateway wants another login within this time (RFC 4478): a little earlier is in time."""
-        timer = asyncio.get_running_loop().call_later(max(seconds * EARLY, STEADY), self.log_in_anew)
-        self._watching.callback(timer.cancel)
+        if self._reauthentication is not None:
+            self._reauthentication.cancel()
+        when = max(seconds * EARLY, STEADY)
+        self._reauthentication = asyncio.get_running_loop().call_later(when, self.log_in_anew)
 
     def _time_is_over(self) -> None:
         self._ui.warning(f"the time of this tunnel is over (tunnel.max_time = {self._settings.tunnel.max_time:g} s)")
@@ -243,26 +262,27 @@ class _Client:
         """Another local address: the gateway believes in a NAT, and follows the next authentic packet (RFC 7296 2.23)."""
         from anyike.net.path import current_path
 
+        if asyncio.get_running_loop().time() < self._deaf_until:
+            return
         self._wake.set()
         if self._session is None or self._session.leaving:
             return
         attempt = self._session.up
         others = attempt.driver.connection.other_addresses if self._session.mobike else ()
         for host in (attempt.remote[0], *others):
-            path = current_path(host, self._settings.tunnel.mark, self._inner)
+            try:
+                path = current_path(host, self._settings.tunnel.mark, self._inner)
+            except AnyikeError as error:
+                log.warning("the network changed, and the way to the gateway cannot be asked for: %s", error)
+                self._look_after()
+                return
             if path is None:
                 continue
             if (host, path.local) != (attempt.remote[0], attempt.local[0]):
                 log.info("the local address changed from %s to %s", attempt.local[0], path.local)
-                self._moving = asyncio.ensure_future(self._move(self._session, host, path.local))
+                self._session.move(host, path.local)
             return
         log.info("the network is away")
-
-    async def _move(self, session: Session, host: str, local: str) -> None:
-        try:
-            await session.move(host, local)
-        except AnyikeError as error:
-            session.lose(TunnelLost(f"the tunnel cannot move with this machine: {error}"))
 
     def _look_after(self) -> None:
         """Ask the gateway at once whether it is there, or do not wait any longer to come back."""
@@ -272,9 +292,9 @@ class _Client:
 
     async def _wait_to_come_back(self, error: AnyikeError, backoff: Backoff) -> None:
         """Until another attempt is due, or somebody wants it now. What is sent meanwhile is dropped, and never leaks."""
-        await self._data_path.remove_all()
         if self._settings.reconnect.on_disconnect == "release":
             self._host.take_back()
+            self._deaf_until = asyncio.get_running_loop().time() + OWN_ECHO
         wait = backoff.next()
         self._ui.warning(f"{error}; connecting again in {wait:.0f} s")
         self._wake.clear()
@@ -309,7 +329,7 @@ class _Client:
     def log_in_anew(self) -> None:
         """USR2: end this session and begin another, or do not wait any longer for one."""
         self._wake.set()
-        if self._session is not None and self.was_up and not self._session.leaving:
+        if self._session is not None and self._is_up and not self._session.leaving:
             self._wanted_anew = True
             self._session.close()
 
@@ -331,5 +351,10 @@ class _Client:
             loop.call_soon(self._session.act, lambda connection, now: connection.child_expiring(inbound_spi, now))
 
     def _fail(self, error: AnyikeError) -> None:
+        """Something on our side failed: for this session only, if another one may do better."""
+        if isinstance(error, TunnelLost):
+            if self._session is not None:
+                self._session.lose(error)
+            return
         if not self._failure.done():
             self._failure.set_result(error)

@@ -60,6 +60,13 @@ class HostTunnel:
             plan = make_plan(wishes, self._journal.table, mark)
             if plan == self._plan:
                 return plan
+            if self._plan is not None and plan.routes == self._plan.routes:
+                before, self._plan = (
+                    self._plan,
+                    plan,
+                )  # whatever stands of the old one goes with the table and the interface
+                host.change(before, plan)
+                return plan
             self.take_back()
         self._journal = undo.claim(paths.RUNTIME / f"{self._profile}.undo", interface)
         self._plan = make_plan(wishes, self._journal.table, mark)

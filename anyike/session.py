@@ -87,6 +87,8 @@ class Session:
         receive_esp: takes ESP datagrams.
         respondent: answers what the gateway asks in this login.
         ui: shows what happens.
+        known: addresses of hosts as they were resolved last, for when they cannot be any more: the resolver may be one that
+            is reached through the tunnel only. This session adds its own.
         redirected: host and the one that sent us to it, when a gateway did.
         failure: is done when something that the tunnel needs has failed.
         fail: makes it so.
@@ -103,6 +105,7 @@ class Session:
         ui: UserInterface,
         failure: asyncio.Future[AnyikeError],
         fail: Callable[[AnyikeError], None],
+        known: dict[str, list[Candidate]],
         redirected: tuple[str, str] | None = None,
     ) -> None:
         self._settings = settings
@@ -114,9 +117,12 @@ class Session:
         self._ui = ui
         self._failure = failure
         self._fail = fail
+        self._known = known
         self._redirected = redirected
         self._attempt: _Attempt | None = None
         self._open = AsyncExitStack()
+        self._moving: asyncio.Task[None] | None = None
+        self._sockets: dict[socket.AddressFamily, UdpChannel] = {}
         self._asked = False
         self._noticed: set[str] = set()
         self._lost: asyncio.Future[AnyikeError] = asyncio.get_running_loop().create_future()
@@ -191,7 +197,13 @@ class Session:
 
     async def _resolve(self, host: str) -> list[Candidate]:
         self._ui.stage(Stage.RESOLVE, host)
-        candidates = await resolve(host)
+        try:
+            candidates = self._known[host] = await resolve(host)
+        except Unreachable as error:
+            if host not in self._known:
+                raise
+            log.warning("%s; taking the addresses of the last time", error)
+            candidates = self._known[host]
         self._ui.stage(Stage.RESOLVE, ", ".join(candidate.host for candidate in candidates))
         return candidates
 
@@ -306,10 +318,12 @@ class Session:
             await asyncio.wait((answering, ended), return_when=asyncio.FIRST_COMPLETED)
             return answering.result() if answering.done() else None
         finally:
-            for task in (answering, ended):
-                task.cancel()
-                with suppress(asyncio.CancelledError, AnyikeError):
-                    await task
+            answering.cancel()
+            ended.cancel()
+            # Not awaited one by one: that would take a cancellation of ours for one of theirs.
+            await asyncio.wait((answering, ended))
+            if not answering.cancelled():
+                answering.exception()
 
     # --- tunnel ----------------------------------------------------------------------------------------------------------
 
@@ -350,16 +364,25 @@ class Session:
                     await self._rekey(event)
                     driver.pump()
 
-    async def move(self, host: str, local: str) -> None:
+    def move(self, host: str, local: str) -> None:
         """This machine is at another address: have the tunnel run from there, if the gateway can (MOBIKE).
 
-        Where it cannot, it may follow by itself, since it believes in a NAT (RFC 7296 2.23): so it is asked at once.
+        Where it cannot, it may follow by itself, since it believes in a NAT (RFC 7296 2.23): so it is asked at once. The last
+        move is the one that counts.
         """
-        attempt = self.up
-        port = attempt.local[1]
-        if attempt.remote[0] != host:  # of the other IP version: that takes another socket
-            attempt.udp = await self._open_socket(ip_address(host.partition("%")[0]).version, attempt.driver)
-            attempt.driver.use(attempt.udp)
+        if self._moving is not None:
+            self._moving.cancel()
+        self._moving = asyncio.ensure_future(self._move(self.up, host, local))
+
+    async def _move(self, attempt: _Attempt, host: str, local: str) -> None:
+        try:
+            udp = await self._socket_for(attempt, host)
+        except AnyikeError as error:
+            self.lose(TunnelLost(f"the tunnel cannot move with this machine: {error}"))
+            return
+        port = udp.local_address_for((host, attempt.remote[1]))[1]
+        attempt.udp = udp
+        attempt.driver.use(udp)
         attempt.local = (local, port)
         if self.mobike:
             attempt.driver.act(
@@ -368,15 +391,19 @@ class Session:
         else:
             attempt.driver.act(attempt.driver.connection.check_liveness)
 
-    async def _open_socket(self, version: int, driver: Driver) -> UdpChannel:
-        family = socket.AF_INET6 if version == IPV6 else socket.AF_INET
-        gateway = self._settings.gateway
-        udp = await UdpChannel.open(
-            family, gateway.local_port, self._settings.tunnel.mark, driver.receive, driver.network_error
-        )
-        udp.reader.add_done_callback(self._reader_ended)
-        self._open.callback(udp.close)
-        return udp
+    async def _socket_for(self, attempt: _Attempt, host: str) -> UdpChannel:
+        """The session has one socket for each IP version, at most."""
+        family = _family_of(host)
+        self._sockets.setdefault(_family_of(attempt.remote[0]), attempt.udp)
+        if family not in self._sockets:
+            gateway, driver = self._settings.gateway, attempt.driver
+            udp = await UdpChannel.open(
+                family, gateway.local_port, self._settings.tunnel.mark, driver.receive, driver.network_error
+            )
+            udp.reader.add_done_callback(self._reader_ended)
+            self._open.callback(udp.close)
+            self._sockets[family] = udp
+        return self._sockets[family]
 
     async def _rekey(self, event: Event) -> None:
         """Carry out what the core wants of the data path; what it asks is answered when that is done."""
@@ -418,17 +445,22 @@ class Session:
     async def end(self, *, log_off: bool) -> None:
         """Let go of the socket; with `log_off` tell the gateway first, unless the tunnel has ended already."""
         attempt = self._attempt
-        if attempt is not None:
-            connection, driver = attempt.driver.connection, attempt.driver
-            if log_off and not connection.leaving:
-                driver.act(connection.close)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOG_OFF_LIMIT):
-                        await driver.ended.wait()
-            self.log_statistics(self._data_path.counters())
-        self._attempt = None
-        await self._open.aclose()
-        self._lost.cancel()
+        try:
+            if self._moving is not None:
+                self._moving.cancel()
+                await asyncio.wait([self._moving])
+            if attempt is not None:
+                connection, driver = attempt.driver.connection, attempt.driver
+                if log_off and not connection.leaving:
+                    driver.act(connection.close)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOG_OFF_LIMIT):
+                            await driver.ended.wait()
+                self.log_statistics(self._data_path.counters())
+        finally:
+            self._attempt = None
+            await self._open.aclose()
+            self._lost.cancel()
 
     def log_statistics(self, esp: Mapping[str, int], level: int = logging.INFO) -> None:
         """The counters of IKE, ESP and the socket."""
@@ -456,6 +488,10 @@ class Session:
         if not reader.cancelled() and (fault := reader.exception()) is not None:
             log.error("receiving failed", exc_info=fault)
             self._fail(AnyikeError(f"a fault of anyike itself while receiving: {fault!r}"))
+
+
+def _family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ip_address(host.partition("%")[0]).version == IPV6 else socket.AF_INET
 
 
 def _show_vendor_id(vendor_id: bytes) -> str:

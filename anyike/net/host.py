@@ -49,6 +49,42 @@ def apply(plan: Plan) -> None:
             raise
 
 
+def change(old: Plan, new: Plan) -> None:
+    """From one plan to another of the same interface, table and routes: what is new comes first, so that nothing leaks between.
+
+    HostSetupFailed, MissingPrivilege: then parts of both may stand.
+    """
+    index = _interface_index(new.interface)
+    steps: list[_Step] = [(f"set the MTU of {new.interface} to {new.mtu}", requests.link_up(index, new.mtu))]
+    steps += [
+        (f"add {address} to {new.interface}", requests.add_address(index, address))
+        for address in new.addresses
+        if address not in old.addresses
+    ]
+    steps += [
+        (f"add the policy rule {rule.priority} (IPv{rule.version})", requests.add_rule(rule))
+        for rule in new.rules
+        if rule not in old.rules
+    ]
+    # Of two rules with one priority the kernel takes the older one away.
+    gone: list[_Step] = [
+        (
+            f"remove the policy rule {rule.priority} (IPv{rule.version})",
+            requests.delete_rule(rule.version, rule.priority),
+        )
+        for rule in old.rules
+        if rule not in new.rules
+    ]
+    gone += [
+        (f"remove {address} from {new.interface}", requests.delete_address(index, address))
+        for address in old.addresses
+        if address not in new.addresses
+    ]
+    with Netlink() as netlink:
+        _carry_out(netlink, steps)
+        _carry_out(netlink, gone, tolerate=_ALREADY_GONE)
+
+
 def remove(plan: Plan) -> None:
     """Take back rules, routes and addresses; what is gone already is no error. The interface stays. HostSetupFailed."""
     with Netlink() as netlink:

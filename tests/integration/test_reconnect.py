@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from client import Client
@@ -144,3 +145,42 @@ def test_a_tunnel_with_a_limited_time(rig: Rig, client: Client) -> None:
     assert "the time of this tunnel is over (tunnel.max_time = 3 s)" in process.output
     assert "ESTABLISHED" not in rig.gateway_sas()
     assert client.state() == before
+
+
+@pytest.mark.usefixtures("charon")
+def test_nothing_leaks_while_the_address_changes(rig: Rig, client: Client) -> None:
+    """A full tunnel, and another inner address at the next login: what is sent meanwhile is held, and never seen outside."""
+    rig.configure(split_include=())
+    process = up(client)
+    signal_charon(rig, "STOP")  # it keeps our lease, so that the next login gets another address
+    process.wait_for("connecting again in", LIMIT)
+    before = client.run("ip", "-br", "address", "show", "anyike0")
+    pcap = client.profile.with_suffix(".pcap")
+    with rig.capture(pcap):
+        client.run(
+            "sh", "-c", "for n in $(seq 2000); do ping -c 1 -W 1 -i 0.002 198.51.100.1 >/dev/null & sleep 0.002; done &"
+        )
+        signal_charon(rig, "CONT")
+        wait_until(lambda: reaches(client))
+    assert client.run("ip", "-br", "address", "show", "anyike0") != before
+    seen = client.run("tshark", "-r", str(pcap), "-Y", "ip.dst == 198.51.100.1")
+    assert seen == ""
+
+
+@pytest.mark.usefixtures("charon")
+def test_a_name_that_cannot_be_resolved_for_a_while(rig: Rig, client: Client) -> None:
+    rig.configure()
+    name = rig.info["gateway"]
+    hosts = Path("/etc/netns", rig.namespace, "hosts")
+    known = hosts.read_text()
+    process = up(client, gateway={"host": name, "gateway_id": None})
+    hosts.write_text("127.0.0.1 localhost\n")
+    try:
+        signal_charon(rig, "STOP")
+        process.wait_for("connecting again in", LIMIT)
+        process.wait_for("taking the addresses of the last time", LIMIT)
+        signal_charon(rig, "CONT")
+        wait_until(lambda: reaches(client))
+    finally:
+        hosts.write_text(known)
+    assert process.running
