@@ -87,11 +87,11 @@ class Session:
         receive_esp: takes ESP datagrams.
         respondent: answers what the gateway asks in this login.
         ui: shows what happens.
+        failure: is done when something that the tunnel needs has failed.
+        fail: makes it so.
         known: addresses of hosts as they were resolved last, for when they cannot be any more: the resolver may be one that
             is reached through the tunnel only. This session adds its own.
         redirected: host and the one that sent us to it, when a gateway did.
-        failure: is done when something that the tunnel needs has failed.
-        fail: makes it so.
     """
 
     def __init__(

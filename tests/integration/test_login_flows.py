@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -424,3 +425,18 @@ def test_secrets_of_single_fields(rig: Rig, client: Client) -> None:
         "secrets": {"secondary_password": {"command": ["echo", "analytical"]}},
     }
     assert_accepted(rig, client.start("--non-inter", "-vv", login=login))
+
+
+def test_interrupting_the_question_about_a_banner_accepts_nothing(rig: Rig, client: Client) -> None:
+    """The configuration's banner comes when the tunnel stands at the gateway: it must not stand here by ^C."""
+    rig.configure()
+    before = client.state()
+    process = client.start(terminal=True, login={"user": "ada", "accept_banner": True})
+    process.answer("Password: ", "secret")
+    process.answer("Number or name: ", "Accept")
+    process.wait_for("This network is for tests only")
+    process.wait_for("Number or name: ", after=process.output.index("This network is for tests only"))
+    process.signal(signal.SIGINT)
+    assert process.end() == ExitCode.INTERRUPTED
+    assert " is up" not in process.output
+    assert client.state() == before

@@ -82,6 +82,8 @@ def test_released_routes_come_back_too(rig: Rig, client: Client) -> None:
     wait_until(lambda: INSIDE.rpartition(".")[0] not in rules(client))
     signal_charon(rig, "CONT")
     wait_until(lambda: reaches(client))
+    assert "10.77.0.0/24 dev anyike0" in rules(client)
+    assert process.running
 
 
 def test_a_gateway_that_has_forgotten_us(rig: Rig, client: Client) -> None:
